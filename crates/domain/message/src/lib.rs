@@ -1,0 +1,23 @@
+//! The message of protocol P1: header, body, manifest, and what makes one well-formed and fresh.
+//!
+//! Pure rules over bytes. This crate must not check a signature (that is `truc-trust`), decide who may call
+//! (`truc-policy`), or know how bytes travel (`truc-peer`).
+
+mod body;
+mod freshness;
+mod header;
+pub mod manifest;
+mod path;
+mod received;
+mod secrets;
+mod sealed;
+
+pub use body::Body;
+pub use freshness::{CALL_LIFE, Freshness, FreshnessError, SKEW};
+pub use header::{
+    BodyInfo, DirectoryRef, FieldValue, HEADER_LIMIT, Header, HeaderField, InReplyTo, Kind, Leaf, MalformedHeader, VERSION,
+};
+pub use path::{CanonicalPath, CanonicalQuery, InvalidPath};
+pub use received::{MalformedMessage, Parts, Peer, Received, Signature};
+pub use sealed::{Sealed, Signed};
+pub use secrets::{Secret, SecretError, hide, is_secret, reveal};
