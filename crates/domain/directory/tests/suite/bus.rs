@@ -1,0 +1,184 @@
+//! A small directory with fixed keys and times, and knobs to spoil it.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use truc_directory::*;
+use truc_model::{Digest, Fingerprint, Timestamp};
+
+pub(crate) struct Key(Ed25519KeyPair);
+
+impl Key {
+    pub(crate) fn new(seed: u8) -> Self {
+        Self(Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap())
+    }
+    pub(crate) fn public(&self) -> PublicKey {
+        PublicKey::from_slice(self.0.public_key().as_ref()).unwrap()
+    }
+    pub(crate) fn sign(&self, bytes: &[u8]) -> Bytes {
+        Bytes::copy_from_slice(self.0.sign(bytes).as_ref())
+    }
+}
+
+pub(crate) fn endorse(payload: Bytes, keys: &[&Key]) -> Bytes {
+    let signatures =
+        keys.iter().map(|k| Endorsement { key: k.public().id(), signature: k.sign(&payload) }).collect();
+    Endorsed { v: V1, payload, signatures }.to_bytes()
+}
+
+pub(crate) fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+pub(crate) fn member(code: &str, seed: u8) -> MemberEntry {
+    let id = format!("VN/GOV/{code}").parse::<truc_model::MemberId>().unwrap();
+    MemberEntry {
+        v: V1,
+        name_vi: format!("Cơ quan {code}"),
+        name_en: format!("Agency {code}"),
+        valid_from: at("2026-01-01T00:00:00.000Z"),
+        valid_to: None,
+        status: MemberStatus::Active,
+        succession: None,
+        subsystems: vec![SubsystemEntry { code: "he-thong".into(), name: "Hệ thống".into() }],
+        sign_certificates: vec![SignCertificate { fingerprint: Fingerprint([seed; 32]), der: None }],
+        nodes: vec![NodeEntry {
+            id: id.node("ss1").unwrap(),
+            address: "127.0.0.1:5500".into(),
+            auth_certificates: vec![Fingerprint([seed + 100; 32])],
+            log_key: Key::new(seed).public(),
+            versions: vec![1],
+            serves: vec![id.subsystem("he-thong").unwrap()],
+        }],
+        id,
+    }
+}
+
+/// Everything a registry would publish.
+pub(crate) struct Bus {
+    pub(crate) anchor: Anchor,
+    pub(crate) chain: Vec<Bytes>,
+    pub(crate) parts: Vec<(String, Bytes)>,
+    pub(crate) head: Head,
+    pub(crate) publishing: Key,
+}
+
+pub(crate) fn root(version: u64, threshold: u32, keys: &[&Key], publishing: &Key) -> Root {
+    Root {
+        v: V1,
+        instance: "VN".into(),
+        version,
+        epoch: 1,
+        threshold,
+        root_keys: keys.iter().map(|k| k.public()).collect(),
+        publishing_keys: vec![publishing.public()],
+        issued: at("2026-01-01T00:00:00.000Z"),
+    }
+}
+
+impl Bus {
+    /// One root key, two members.
+    pub(crate) fn new() -> Self {
+        let (root_key, publishing) = (Key::new(1), Key::new(2));
+        let chain = vec![endorse(root(1, 1, &[&root_key], &publishing).to_bytes(), &[&root_key])];
+        Self::with(1, &[&root_key], chain, &[&root_key])
+    }
+
+    pub(crate) fn with(threshold: u32, anchored: &[&Key], chain: Vec<Bytes>, trust_signers: &[&Key]) -> Self {
+        let anchor = Anchor {
+            v: V1,
+            instance: "VN".into(),
+            epoch: None,
+            threshold,
+            root_keys: anchored.iter().map(|k| k.public()).collect(),
+            registry: vec![RegistryAddress {
+                address: "127.0.0.1:4001".into(),
+                tls_certificate: Fingerprint([9; 32]),
+            }],
+        };
+        let trust = TrustServices {
+            version: 1,
+            authorities: vec![ApprovedAuthority {
+                name: "Trục Pilot CA".into(),
+                certificate: Der(Bytes::from_static(b"a certificate")),
+                intermediates: vec![],
+                usages: vec![Usage::Sign, Usage::Auth],
+                profile: Profile::Truc1,
+                ocsp: vec!["http://127.0.0.1:4100/ocsp".into()],
+                crl: None,
+            }],
+            timestamp_authorities: vec![],
+            ..TrustServices::empty("VN")
+        };
+        let groups = Groups {
+            v: V1,
+            instance: "VN".into(),
+            groups: vec![Group {
+                code: "mot-cua".into(),
+                name: "Một cửa".into(),
+                members: vec![GroupMember::Member("VN/GOV/H26".parse().unwrap())],
+            }],
+        };
+        let aliases = Aliases {
+            v: V1,
+            instance: "VN".into(),
+            aliases: vec![Alias { alias: "000.00.00.H26".into(), member: "VN/GOV/H26".parse().unwrap() }],
+        };
+        let parts = vec![
+            (part::TRUST.to_owned(), endorse(trust.to_bytes(), trust_signers)),
+            (part::GROUPS.to_owned(), groups.to_bytes()),
+            (part::ALIASES.to_owned(), aliases.to_bytes()),
+            ("member/VN/GOV/G01".to_owned(), member("G01", 11).to_bytes()),
+            ("member/VN/GOV/H26".to_owned(), member("H26", 12).to_bytes()),
+        ];
+        let head = Head {
+            v: V1,
+            instance: "VN".into(),
+            epoch: 1,
+            version: 1,
+            previous: None,
+            parts: vec![],
+            audit_log: AuditLogHead { sequence: 7, chain: Digest([3; 32]) },
+            issued: at("2026-11-21T03:00:00.000Z"),
+            expires: at("2026-11-24T03:00:00.000Z"),
+        };
+        let mut bus = Self { anchor, chain, parts, head, publishing: Key::new(2) };
+        bus.relist();
+        bus
+    }
+
+    /// Lists the parts in the head as they now are.
+    pub(crate) fn relist(&mut self) {
+        let roots = self.chain.iter().zip(1..).map(|(b, n)| (part::root(n), b.clone()));
+        let mut parts: Vec<PartRef> = self
+            .parts
+            .iter()
+            .cloned()
+            .chain(roots)
+            .map(|(name, b)| PartRef { name, digest: Digest::of(&b), size: b.len() as u64 })
+            .collect();
+        parts.sort_by(|a, b| a.name.cmp(&b.name));
+        self.head.parts = parts;
+    }
+
+    pub(crate) fn set(&mut self, name: &str, bytes: Bytes) {
+        self.parts.retain(|(n, _)| n != name);
+        self.parts.push((name.to_owned(), bytes));
+        self.relist();
+    }
+
+    pub(crate) fn signed(&self) -> SignedHead {
+        let head = self.head.to_bytes();
+        SignedHead { v: V1, key: self.publishing.public().id(), signature: self.publishing.sign(&head), head }
+    }
+
+    pub(crate) fn store(&self) -> HashMap<Digest, Bytes> {
+        self.parts.iter().map(|(_, b)| (Digest::of(b), b.clone())).collect()
+    }
+
+    pub(crate) fn assemble(&self) -> Result<Directory, DirectoryError> {
+        let store = self.store();
+        Directory::assemble(&self.anchor, &self.chain, &self.signed(), |d| store.get(d).cloned())
+    }
+}
