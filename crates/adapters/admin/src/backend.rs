@@ -1,0 +1,63 @@
+//! The port behind which the node does what the API asks.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use truc_evidence::{ExchangeSummary, Query, StoredRecord};
+use truc_model::MessageId;
+use truc_policy::{Policy, PolicyEvent};
+
+use crate::fault::AdminFault;
+use crate::view::{DirectoryView, NodeStatus};
+
+/// What a node offers to its operators. Every call has a deadline set by the caller; a dropped read is harmless.
+#[async_trait]
+pub trait AdminBackend: Send + Sync {
+    /// How the node is.
+    ///
+    /// # Errors
+    /// [`AdminFault`] when it cannot tell.
+    async fn status(&self) -> Result<NodeStatus, AdminFault>;
+
+    /// The directory in force.
+    ///
+    /// # Errors
+    /// [`AdminFault`], NOT_FOUND while the node has none yet.
+    async fn directory(&self) -> Result<DirectoryView, AdminFault>;
+
+    /// The policy in force.
+    fn policy(&self) -> Arc<Policy>;
+
+    /// Takes a decision: checks `event` against the policy in force, writes it to the journal under the name `actor`,
+    /// and puts the new policy in force, one decision at a time. When it returns `Ok`, the decision is durable and in
+    /// force; on an error nothing has changed. The API runs it to its end even when the caller goes away.
+    ///
+    /// # Errors
+    /// [`AdminFault`]: from a [`truc_policy::PolicyError`] by `From`, or [`AdminFault::not_recorded`].
+    async fn decide(&self, event: PolicyEvent, actor: &str) -> Result<(), AdminFault>;
+
+    /// The exchanges that match, newest first.
+    ///
+    /// # Errors
+    /// [`AdminFault`].
+    async fn evidence_list(&self, query: Query) -> Result<Vec<ExchangeSummary>, AdminFault>;
+
+    /// The records of one exchange, in order; empty when there are none.
+    ///
+    /// # Errors
+    /// [`AdminFault`].
+    async fn evidence_show(&self, id: MessageId) -> Result<Vec<StoredRecord>, AdminFault>;
+
+    /// The body stored with one record; `None` when none was stored or it has expired.
+    ///
+    /// # Errors
+    /// [`AdminFault`].
+    async fn evidence_body(&self, sequence: u64) -> Result<Option<Bytes>, AdminFault>;
+
+    /// The ASiC-E container of one exchange (protocol P5.5).
+    ///
+    /// # Errors
+    /// [`AdminFault`], NOT_FOUND for an unknown exchange, CONFLICT for one that has no answer yet.
+    async fn evidence_container(&self, id: MessageId) -> Result<Bytes, AdminFault>;
+}

@@ -1,0 +1,7 @@
+//! What answers each route.
+
+pub(crate) mod access;
+pub(crate) mod evidence;
+pub(crate) mod general;
+pub(crate) mod groups;
+pub(crate) mod services;

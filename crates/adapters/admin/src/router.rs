@@ -1,0 +1,189 @@
+//! The routes, who may use which, and what every request has to pass.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderValue, Method};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter, on};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use truc_policy::PolicyEvent;
+
+use crate::backend::AdminBackend;
+use crate::fault::{AdminCode, AdminFault};
+use crate::handlers::{access, evidence, general, groups, services};
+use crate::tokens::{Caller, Role, TokenTable};
+
+/// Largest request body, in bytes.
+pub const BODY_LIMIT: usize = 1024 * 1024;
+/// How long one request may take.
+pub const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
+/// Requests worked on at once; more are answered BUSY.
+pub const CONCURRENCY: usize = 32;
+
+/// What the handlers share.
+pub(crate) struct App {
+    pub(crate) backend: Arc<dyn AdminBackend>,
+    tokens: TokenTable,
+    slots: Semaphore,
+    decisions: TaskTracker,
+}
+
+pub(crate) type Shared = Arc<App>;
+
+impl App {
+    pub(crate) fn new(backend: Arc<dyn AdminBackend>, tokens: TokenTable, decisions: TaskTracker) -> Shared {
+        Arc::new(Self { backend, tokens, slots: Semaphore::new(CONCURRENCY), decisions })
+    }
+
+    /// Takes a decision under the caller's name. It has a task of its own, so that a caller who goes away in the middle
+    /// cannot leave it in the journal and not in force.
+    pub(crate) async fn decide(&self, event: PolicyEvent, caller: &Caller) -> Result<(), AdminFault> {
+        let (backend, actor, kind) = (Arc::clone(&self.backend), caller.name.clone(), event.kind());
+        let task = self.decisions.spawn(async move { backend.decide(event, &actor).await });
+        let outcome =
+            task.await.map_err(|_| AdminFault::new(AdminCode::Internal, "the decision broke off"))?;
+        match &outcome {
+            Ok(()) => tracing::info!(actor = caller.name, kind, "decision taken"),
+            Err(fault) => {
+                tracing::info!(actor = caller.name, kind, code = fault.code.as_str(), "decision refused")
+            }
+        }
+        outcome
+    }
+}
+
+/// One row of the authorisation matrix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The method.
+    pub method: Method,
+    /// The path with its parameters in braces.
+    pub path: &'static str,
+    /// Who may use it.
+    pub roles: &'static [Role],
+}
+
+const STATUS: &[Role] = Role::ALL;
+const LISTS: &[Role] = &[Role::Administrator, Role::ServiceManager, Role::Observer];
+const MANAGE: &[Role] = &[Role::Administrator, Role::ServiceManager];
+const EVIDENCE: &[Role] = &[Role::Administrator, Role::Auditor];
+
+const SERVICE: &str = "/api/v1/services/{instance}/{class}/{member}/{subsystem}/{service}";
+const DISABLE: &str = "/api/v1/services/{instance}/{class}/{member}/{subsystem}/{service}/disable";
+const ENABLE: &str = "/api/v1/services/{instance}/{class}/{member}/{subsystem}/{service}/enable";
+const GROUP: &str = "/api/v1/local-groups/{instance}/{class}/{member}/{subsystem}/{code}";
+const GROUP_MEMBERS: &str = "/api/v1/local-groups/{instance}/{class}/{member}/{subsystem}/{code}/members";
+
+/// A row with what answers it: a route cannot be added without saying who may use it.
+type Row = (Method, &'static str, &'static [Role], MethodRouter<Shared>);
+
+fn table() -> Vec<Row> {
+    let get = |path, roles, handler| (Method::GET, path, roles, handler);
+    let post = |path, roles, handler| (Method::POST, path, roles, handler);
+    let delete = |path, roles, handler| (Method::DELETE, path, roles, handler);
+    vec![
+        get("/api/v1/status", STATUS, on(MethodFilter::GET, general::status)),
+        get("/api/v1/directory", LISTS, on(MethodFilter::GET, general::directory)),
+        get("/api/v1/services", LISTS, on(MethodFilter::GET, services::list)),
+        post("/api/v1/services", MANAGE, on(MethodFilter::POST, services::add)),
+        get(SERVICE, LISTS, on(MethodFilter::GET, services::show)),
+        (Method::PUT, SERVICE, MANAGE, on(MethodFilter::PUT, services::change)),
+        delete(SERVICE, MANAGE, on(MethodFilter::DELETE, services::remove)),
+        post(DISABLE, MANAGE, on(MethodFilter::POST, services::disable)),
+        post(ENABLE, MANAGE, on(MethodFilter::POST, services::enable)),
+        get("/api/v1/access", LISTS, on(MethodFilter::GET, access::list)),
+        post("/api/v1/access", MANAGE, on(MethodFilter::POST, access::grant)),
+        delete("/api/v1/access", MANAGE, on(MethodFilter::DELETE, access::revoke_same)),
+        delete("/api/v1/access/{id}", MANAGE, on(MethodFilter::DELETE, access::revoke)),
+        get("/api/v1/local-groups", LISTS, on(MethodFilter::GET, groups::list)),
+        post("/api/v1/local-groups", MANAGE, on(MethodFilter::POST, groups::add)),
+        delete(GROUP, MANAGE, on(MethodFilter::DELETE, groups::remove)),
+        post(GROUP_MEMBERS, MANAGE, on(MethodFilter::POST, groups::join)),
+        delete(GROUP_MEMBERS, MANAGE, on(MethodFilter::DELETE, groups::leave)),
+        get("/api/v1/evidence", EVIDENCE, on(MethodFilter::GET, evidence::list)),
+        get("/api/v1/evidence/{id}", EVIDENCE, on(MethodFilter::GET, evidence::show)),
+        get("/api/v1/evidence/{id}/container", EVIDENCE, on(MethodFilter::GET, evidence::container)),
+    ]
+}
+
+/// The authorisation matrix, one row per method and path.
+pub fn routes() -> Vec<Route> {
+    table().into_iter().map(|(method, path, roles, _)| Route { method, path, roles }).collect()
+}
+
+/// The API over `app`.
+pub(crate) fn router(app: Shared) -> Router {
+    let mut router = Router::new();
+    for (_, path, roles, handler) in table() {
+        let role_check = from_fn(move |request: Request, next: Next| permit(roles, request, next));
+        router = router.route(path, handler.route_layer(role_check));
+    }
+    router
+        .fallback(async || {
+            AdminFault::new(AdminCode::NotFound, "no such path in this API: see docs/admin-api.md")
+        })
+        .method_not_allowed_fallback(async || {
+            AdminFault::new(AdminCode::MethodNotAllowed, "see docs/admin-api.md")
+        })
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn_with_state(Arc::clone(&app), enter))
+        .with_state(app)
+}
+
+/// What comes before every route: a free slot, a known token, a deadline.
+async fn enter(State(app): State<Shared>, mut request: Request, next: Next) -> Response {
+    let mut response = match authenticate(&app, &request) {
+        Err(fault) => fault.into_response(),
+        Ok(caller) => match app.slots.try_acquire() {
+            Err(_) => AdminFault::new(AdminCode::Busy, format!("{CONCURRENCY} requests are being worked on"))
+                .into_response(),
+            Ok(_slot) => {
+                request.extensions_mut().insert(caller);
+                let late = |_| AdminFault::new(AdminCode::Timeout, "30 seconds have passed").into_response();
+                tokio::time::timeout(REQUEST_DEADLINE, next.run(request)).await.unwrap_or_else(late)
+            }
+        },
+    };
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn authenticate(app: &App, request: &Request) -> Result<Caller, AdminFault> {
+    let refuse = |detail: &str| AdminFault::new(AdminCode::Unauthenticated, detail);
+    let mut values = request.headers().get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return Err(refuse("the request needs one Authorization header: Bearer and the token"));
+    };
+    let (scheme, token) = value.to_str().unwrap_or_default().split_once(' ').unwrap_or_default();
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(refuse("the Authorization header must say Bearer and the token"));
+    }
+    app.tokens.find(token.trim()).cloned().ok_or_else(|| {
+        tracing::warn!(method = %request.method(), "request with an unknown token");
+        refuse("this token is not in the node's configuration")
+    })
+}
+
+/// Lets the request through when the caller's role is in the route's row.
+async fn permit(roles: &'static [Role], request: Request, next: Next) -> Response {
+    match request.extensions().get::<Caller>() {
+        Some(caller) if roles.contains(&caller.role) => next.run(request).await,
+        Some(caller) => {
+            let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
+            let detail = format!("role {} may not do this, {} may", caller.role.as_str(), names.join(" or "));
+            tracing::warn!(actor = caller.name, method = %request.method(), "request beyond the token's role");
+            AdminFault::new(AdminCode::Forbidden, detail).into_response()
+        }
+        None => {
+            AdminFault::new(AdminCode::Unauthenticated, "the request was not authenticated").into_response()
+        }
+    }
+}

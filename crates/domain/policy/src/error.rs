@@ -1,0 +1,70 @@
+//! Why an event does not fit the policy in force.
+
+use truc_model::{ServiceId, SubsystemId};
+
+use crate::right::RightId;
+use crate::subject::GroupCode;
+
+/// Why a decision about services, rights or groups is refused; the policy stays as it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// The subsystem belongs to another node.
+    #[error("{0} is not hosted by this node: make the change at the node that hosts it")]
+    NotHosted(SubsystemId),
+    /// The code names a service of the bus itself.
+    #[error("{0} is reserved for the bus: choose another service code")]
+    ReservedCode(String),
+    /// A service with this id is there.
+    #[error("service {0} exists already: change it, or choose another code")]
+    ServiceExists(ServiceId),
+    /// There is no such service.
+    #[error("service {0} does not exist: add it first")]
+    UnknownService(ServiceId),
+    /// A field of the definition breaks a rule.
+    #[error("{field}: {problem}")]
+    Definition {
+        /// The JSON key.
+        field: &'static str,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+    /// The same right was granted before.
+    #[error("this right was granted before, as {0}")]
+    RightExists(RightId),
+    /// There is no such right.
+    #[error("no right {0}: see the list of rights")]
+    UnknownRight(RightId),
+    /// The subject is of another instance.
+    #[error("{0} is of another instance than the service")]
+    ForeignSubject(String),
+    /// The owner has a group with this code.
+    #[error("{owner} has a local group {code} already")]
+    GroupExists {
+        /// The owner.
+        owner: SubsystemId,
+        /// The code.
+        code: GroupCode,
+    },
+    /// The owner has no group with this code.
+    #[error("{owner} has no local group {code}: add it first")]
+    UnknownGroup {
+        /// The owner.
+        owner: SubsystemId,
+        /// The code.
+        code: GroupCode,
+    },
+    /// A right names the group.
+    #[error("local group {code} is named by right {right}: revoke that right first")]
+    GroupInUse {
+        /// The code.
+        code: GroupCode,
+        /// One of the rights.
+        right: RightId,
+    },
+    /// It is in the group already.
+    #[error("{0} is in the group already")]
+    AlreadyInGroup(String),
+    /// It is not in the group.
+    #[error("{0} is not in the group")]
+    NotInGroup(String),
+}

@@ -1,0 +1,31 @@
+//! Who may call what: services, rights and local groups of the subsystems a node hosts, and the decision over one call
+//! (design §8, protocol P1.5 and P4.6).
+//!
+//! Default deny, at the provider. [`Policy`] is an immutable snapshot; it changes only by a [`PolicyEvent`], which the
+//! node writes to its journal before the new snapshot counts. [`Policy::admit`] is the only maker of [`Admitted`], the
+//! third link of the chain `Received → Verified → Admitted → Recorded`. This crate must not open a file, a socket or
+//! a clock, and must not call a service: it answers yes or no.
+
+mod admit;
+mod error;
+mod event;
+mod glob;
+mod judge;
+mod metaservice;
+mod policy;
+mod right;
+mod service;
+mod subject;
+mod url;
+
+pub use admit::{Admitted, NotAdmitted};
+pub use error::PolicyError;
+pub use event::{BadEvent, PolicyEvent};
+pub use glob::{InvalidGlob, PathGlob};
+pub use judge::{Call, Judgement, ServiceTarget};
+pub use metaservice::{METASERVICE_BODY_LIMIT, Metaservice, RESERVED_CODES, is_reserved};
+pub use policy::Policy;
+pub use right::{InvalidMethod, InvalidRightId, MethodPattern, Right, RightId};
+pub use service::{DEFAULT_MAX_BODY, DEFAULT_TIMEOUT, Endpoint, MAX_TIMEOUT, ServiceDefinition, ServiceKind};
+pub use subject::{GroupCode, InvalidSubject, LocalGroup, Subject};
+pub use url::{InvalidUrl, ServiceUrl};
