@@ -1,0 +1,87 @@
+//! Why the pilot PKI could not do what it was asked.
+
+use std::path::{Path, PathBuf};
+
+use truc_keys::SignerError;
+use truc_keystores::KeyStoreError;
+
+use crate::config::ConfigError;
+use crate::ledger::Serial;
+
+/// Why the pilot PKI could not do what it was asked; each sentence says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum PkiError {
+    /// The configuration is not usable.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The key store refused.
+    #[error(transparent)]
+    Keys(#[from] KeyStoreError),
+    /// The signing key did not sign.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    /// The operating system refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file, folder or address concerned.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The server cannot listen, or stopped listening.
+    #[error("cannot listen on {address} ({source}): free it, or choose another listen address in pki.toml")]
+    Listen {
+        /// The address of the configuration.
+        address: std::net::SocketAddr,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// There is a PKI in the folder already.
+    #[error("{0} holds a pilot PKI already: choose another folder; its keys are never overwritten")]
+    AlreadyThere(PathBuf),
+    /// A certificate or key the PKI needs is missing or does not fit the others.
+    #[error("{path}: {reason}; restore the folder from a backup, or make a new one with `truc pki init`")]
+    Damaged {
+        /// The file concerned.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A public key no member or node may use.
+    #[error("this public key cannot be certified: P-256, P-384 or RSA with 2048 to 4096 bits is needed")]
+    UnusableKey,
+    /// The certificate signing request is no such thing, or its signature is not by its own key.
+    #[error(
+        "this is not a usable certificate signing request ({0}): make one with the key it is for, as PEM (PKCS#10)"
+    )]
+    BadRequest(&'static str),
+    /// No certificate of this serial number was issued here.
+    #[error("no certificate with serial number {0} was issued here: look it up with `truc pki list`")]
+    UnknownSerial(Serial),
+    /// A structure could not be encoded or decoded.
+    #[error("a certificate structure could not be written or read: {0}")]
+    Encoding(#[from] der::Error),
+    /// A time-stamp could not be put together.
+    #[error(transparent)]
+    Cms(#[from] truc_trust::cms::CmsError),
+    /// A background step was stopped.
+    #[error("the operation was interrupted: try again")]
+    Interrupted,
+}
+
+impl PkiError {
+    pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
+        Self::Io { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn damaged(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Damaged { path: path.to_owned(), reason: reason.into() }
+    }
+}
+
+/// Runs blocking work off the runtime.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, PkiError> + Send + 'static,
+) -> Result<T, PkiError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| PkiError::Interrupted)?
+}

@@ -1,0 +1,139 @@
+//! The one HTTP server of the pilot PKI. Plain HTTP: everything it answers is public and signed.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path as UrlPath, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use truc_keystores::Passphrase;
+use truc_model::SystemClock;
+
+use crate::config::PkiConfig;
+use crate::error::{PkiError, blocking};
+use crate::ocsp::Responder;
+use crate::pki::Pki;
+use crate::tsa;
+
+/// Requests to the responder and the TSA have a few hundred bytes.
+const BODY_LIMIT: usize = 16 * 1024;
+const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
+
+struct App {
+    pki: Pki,
+    responder: Responder,
+}
+
+/// Opens the PKI of `config` and serves it until `shutdown` is cancelled; `ready` is told the address once it listens.
+///
+/// # Errors
+/// The PKI does not open, or the address cannot be listened on.
+pub async fn run(
+    config: &PkiConfig,
+    ready: impl FnOnce(SocketAddr),
+    shutdown: CancellationToken,
+) -> Result<(), PkiError> {
+    let file = config.passphrase_file.clone();
+    let passphrase = blocking(move || Ok(Passphrase::from_file(&file)?)).await?;
+    let pki = Pki::open(config, &passphrase, Arc::new(SystemClock)).await?;
+    let listen = |source| PkiError::Listen { address: config.listen, source };
+    let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
+    ready(listener.local_addr().map_err(listen)?);
+    serve(pki, listener, shutdown).await
+}
+
+/// Serves an open PKI on a listener until `shutdown` is cancelled; requests in progress then have 5 s to finish.
+///
+/// # Errors
+/// The listener fails.
+pub async fn serve(pki: Pki, listener: TcpListener, shutdown: CancellationToken) -> Result<(), PkiError> {
+    let address = pki.config.listen;
+    let app = Arc::new(App { pki, responder: Responder::default() });
+    let stopping = shutdown.clone();
+    let server = axum::serve(listener, router(app)).with_graceful_shutdown(stopping.cancelled_owned());
+    let drained = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(DRAIN_DEADLINE).await;
+    };
+    tokio::select! {
+        outcome = server => outcome.map_err(|source| PkiError::Listen { address, source }),
+        () = drained => Ok(()),
+    }
+}
+
+fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/ocsp", post(ocsp_post))
+        .route("/ocsp/{*request}", get(ocsp_get))
+        .route("/tsa", post(time_stamp))
+        .route("/crl", get(crl))
+        .route("/ca.pem", get(ca_pem))
+        .route("/health", get(health))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn(deadline))
+        .with_state(app)
+}
+
+/// A client that sends slowly is not waited for.
+async fn deadline(request: Request, next: Next) -> Response {
+    let in_time = tokio::time::timeout(REQUEST_DEADLINE, next.run(request)).await;
+    in_time.unwrap_or_else(|_| StatusCode::REQUEST_TIMEOUT.into_response())
+}
+
+fn typed(content_type: &'static str, body: impl Into<axum::body::Body>) -> Response {
+    ([(header::CONTENT_TYPE, content_type)], body.into()).into_response()
+}
+
+fn has_type(headers: &HeaderMap, wanted: &str) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(wanted.as_bytes()))
+}
+
+async fn ocsp_post(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
+    if !has_type(&headers, "application/ocsp-request") {
+        return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
+    }
+    typed("application/ocsp-response", app.responder.answer(&app.pki, &body).await)
+}
+
+/// RFC 6960 appendix A.1: the request in base64 within the path.
+async fn ocsp_get(State(app): State<Arc<App>>, UrlPath(text): UrlPath<String>) -> Response {
+    let request = STANDARD.decode(text.trim_start_matches('/')).unwrap_or_default();
+    typed("application/ocsp-response", app.responder.answer(&app.pki, &request).await)
+}
+
+async fn time_stamp(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
+    if !has_type(&headers, "application/timestamp-query") {
+        return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
+    }
+    typed("application/timestamp-reply", tsa::answer(&app.pki, &body).await)
+}
+
+async fn crl(State(app): State<Arc<App>>) -> Response {
+    app.pki.crl().await.map_or_else(failed, |list| typed("application/pkix-crl", list))
+}
+
+async fn ca_pem(State(app): State<Arc<App>>) -> Response {
+    app.pki.ca_pem().map_or_else(failed, |pem| typed("application/pem-certificate-chain", pem))
+}
+
+async fn health() -> Response {
+    typed("application/json", "{\"status\":\"up\"}")
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the shape map_or_else asks for")]
+fn failed(error: PkiError) -> Response {
+    tracing::error!(%error, "no answer was made");
+    StatusCode::INTERNAL_SERVER_ERROR.into_response()
+}
