@@ -1,0 +1,83 @@
+//! The edge's limits, and whether plain HTTP may be offered where it is.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Limits of the edge. Every wait at this door has one, so that no caller can hold it open.
+#[derive(Debug, Clone, Copy)]
+pub struct EdgeConfig {
+    /// Longest request body, bytes. A longer one is answered TOO_LARGE.
+    pub body_limit: usize,
+    /// Longest request head, bytes (at least 8 KiB).
+    pub header_limit: usize,
+    /// Longest wait for a whole request head; on a kept-open HTTP/1 connection, also for the next one.
+    pub head_timeout: Duration,
+    /// Longest wait for a whole request body once its head is in.
+    pub body_timeout: Duration,
+    /// A connection on which no byte moves and no call is under way is closed after this time.
+    pub idle_timeout: Duration,
+    /// Safety net over the consumer side's own deadlines; must be longer than they are.
+    pub call_backstop: Duration,
+    /// Calls under way at once; one more is answered BUSY. Memory for bodies is at most this times `body_limit`, twice.
+    pub max_calls: usize,
+    /// Connections at once; further ones wait in the listen queue.
+    pub max_connections: usize,
+    /// After the order to stop: how long calls under way may take to end before they are cut.
+    pub drain: Duration,
+}
+
+impl Default for EdgeConfig {
+    fn default() -> Self {
+        Self {
+            body_limit: 16 * 1024 * 1024,
+            header_limit: 32 * 1024,
+            head_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(90),
+            call_backstop: Duration::from_secs(420),
+            max_calls: 256,
+            max_connections: 2048,
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Plain HTTP would be reachable from the network and nobody said that this is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the edge would offer plain HTTP on {0}, where others on the network can read it and call in any subsystem's name: \
+     bind it to a loopback address such as 127.0.0.1:8080, or set allow-plain-http-from-network = true if the network \
+     between it and the information systems is closed"
+)]
+pub struct ExposedPlainHttp(pub SocketAddr);
+
+/// Refuses an address other than loopback for plain HTTP, unless `allow_from_network`.
+///
+/// # Errors
+/// [`ExposedPlainHttp`] says what to do.
+pub const fn check_plain_http(address: SocketAddr, allow_from_network: bool) -> Result<(), ExposedPlainHttp> {
+    if allow_from_network || address.ip().is_loopback() { Ok(()) } else { Err(ExposedPlainHttp(address)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_stays_on_this_machine_unless_permitted() {
+        for (address, allowed, fine) in [
+            ("127.0.0.1:8080", false, true),
+            ("[::1]:8080", false, true),
+            ("0.0.0.0:8080", false, false),
+            ("[::]:8080", false, false),
+            ("10.0.0.5:8080", false, false),
+            ("10.0.0.5:8080", true, true),
+        ] {
+            assert_eq!(
+                check_plain_http(address.parse().unwrap(), allowed).is_ok(),
+                fine,
+                "{address} {allowed}"
+            );
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The edge: HTTP in, for the information systems of this node's members (design §3, protocol P10.1).
+//!
+//! It takes a request apart (address, headers, body, limits), hands a [`truc_exchange::Draft`] to the consumer side, and
+//! writes what comes back: the service's own answer, or a fault with its true status. It must not decide who may call,
+//! sign, record, or talk to another node; and it must not change a byte of what the service answered.
+//!
+//! What an information system sees:
+//!
+//! - `{METHOD} /r1/{instance}/{class}/{member}/{subsystem}/{service}[/path][?query]` with `X-Road-Client`. The
+//!   metaservices `listMethods`, `allowedMethods` and `getOpenAPI` are calls like any other.
+//! - `GET /listClients[?xRoadInstance=]`, answered from this node's directory, unsigned.
+//!
+//! A caller that hangs up does not cancel its call: the exchange runs to its stated end, so that the evidence says what
+//! happened.
+
+mod body;
+mod config;
+mod edge;
+mod ext_value;
+mod fault_response;
+mod fields;
+mod list_clients;
+mod reply;
+pub mod request_hash;
+mod server;
+mod target;
+mod watched;
+
+pub use config::{EdgeConfig, ExposedPlainHttp, check_plain_http};
+pub use edge::EdgeDirectory;
+pub use server::serve;

@@ -1,0 +1,91 @@
+//! Which connections are open with which certificate, so that one that stops being trusted is cut (protocol P3).
+
+use std::collections::HashMap;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use truc_model::Fingerprint;
+
+/// The open connections of one node, both directions.
+#[derive(Clone, Default)]
+pub struct Connections {
+    open: Arc<Mutex<HashMap<u64, (Fingerprint, CancellationToken)>>>,
+    next: Arc<AtomicU64>,
+}
+
+impl Connections {
+    /// Cuts every connection whose peer certificate is no longer among the trusted ones; returns how many.
+    pub fn close_untrusted(&self, trusted: impl Fn(&Fingerprint) -> bool) -> usize {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let cut: Vec<_> = open.values().filter(|(certificate, _)| !trusted(certificate)).collect();
+        for (certificate, token) in &cut {
+            tracing::warn!(%certificate, "closing a connection: its certificate is no longer trusted");
+            token.cancel();
+        }
+        cut.len()
+    }
+
+    /// How many are open.
+    pub fn count(&self) -> usize {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Follows a new connection until it is dropped.
+    pub(crate) fn follow<S>(&self, stream: S, certificate: Fingerprint) -> Followed<S> {
+        let token = CancellationToken::new();
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(number, (certificate, token.clone()));
+        let cut = Box::pin(token.cancelled_owned());
+        Followed { stream, cut, number, connections: self.clone() }
+    }
+}
+
+/// A connection that ends when its certificate stops being trusted.
+pub(crate) struct Followed<S> {
+    stream: S,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    number: u64,
+    connections: Connections,
+}
+
+impl<S> Drop for Followed<S> {
+    fn drop(&mut self) {
+        self.connections.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+    }
+}
+
+impl<S> Followed<S> {
+    fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        match self.cut.as_mut().poll(context) {
+            Poll::Ready(()) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the peer is no longer trusted")),
+            Poll::Pending => Ok(()),
+        }
+    }
+}
+
+use std::future::Future as _;
+
+impl<S: AsyncRead + Unpin> AsyncRead for Followed<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.check(cx)?;
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Followed<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.check(cx)?;
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

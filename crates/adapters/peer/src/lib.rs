@@ -1,0 +1,38 @@
+//! Node to node: gRPC over mutually authenticated TLS 1.3 (protocol P3, P9).
+//!
+//! One connection and one multiplexed stream for each pair of nodes; own acceptor, so that certificates are renewed
+//! without a restart and connections of a certificate that stops being trusted are closed. This crate must not judge a
+//! message: the handshake proves possession and a path to an approved CA, everything else is the flow's to decide.
+
+mod bodies;
+mod connections;
+mod convert;
+mod conversation;
+mod identity;
+mod link;
+mod server;
+mod stream;
+mod tls;
+
+pub use connections::Connections;
+pub use identity::{Identity, IdentityError};
+pub use link::PeerLinks;
+pub use server::{PeerDoor, PeerDoorConfig, PeerDoorError};
+
+/// Largest body that travels on the shared stream (protocol P9.2).
+pub const SMALL_BODY: usize = 64 * 1024;
+
+/// Size of a chunk of a bigger body.
+pub const CHUNK: usize = 256 * 1024;
+
+/// Largest gRPC message: a header, a small body, a signature and two statuses, with room to spare.
+const MESSAGE_LIMIT: usize = 512 * 1024;
+
+/// Frames waiting for one exchange; a well-behaved peer never has more under way.
+const EXCHANGE_QUEUE: usize = 16;
+
+/// Frames waiting to be written to one stream.
+const STREAM_QUEUE: usize = 1024;
+
+/// Longest wait for a peer that does not read.
+const SAY_DEADLINE: std::time::Duration = std::time::Duration::from_secs(30);

@@ -1,0 +1,320 @@
+//! The connecting side: one connection and one stream to each node, opened when first needed and kept.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt as _, stream};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::TaskTracker;
+use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
+use truc_directory::NodeEntry;
+use truc_exchange::ports::{Conversation, CurrentDirectory, LinkError, PastOutcome, PeerLink};
+use truc_message::Peer;
+use truc_model::{Clock, Digest, MessageId, NodeId};
+use truc_wire::peer as wire;
+use truc_wire::peer::peer_client::PeerClient;
+
+use crate::bodies::{Collector, PROGRESS, Ticket};
+use crate::connections::Connections;
+use crate::convert::{BadFrame, fault_from_wire, leaf_from_wire, whole_from_wire};
+use crate::conversation::{End, StreamConversation};
+use crate::identity::{Identity, IdentityError};
+use crate::stream::{Arrived, StatusesSeen, StatusesSent};
+use crate::tls::{Handshakes, client_config};
+use crate::{CHUNK, EXCHANGE_QUEUE, MESSAGE_LIMIT, STREAM_QUEUE};
+
+const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+const OUTCOME_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Reaches other nodes.
+pub struct PeerLinks {
+    tls: TlsConnector,
+    handshakes: Arc<Handshakes>,
+    clock: Arc<dyn Clock>,
+    connections: Connections,
+    /// One slot a node; its async lock makes concurrent callers share one attempt to connect.
+    slots: Mutex<HashMap<NodeId, Slot>>,
+    tasks: TaskTracker,
+}
+
+type Slot = Arc<tokio::sync::Mutex<Option<Arc<Connection>>>>;
+
+type Queues = Arc<Mutex<HashMap<u64, mpsc::Sender<Arrived>>>>;
+
+/// One live connection with its shared stream.
+struct Connection {
+    address: String,
+    peer: Peer,
+    statuses: Vec<Bytes>,
+    client: PeerClient<Channel>,
+    out: mpsc::Sender<wire::Frame>,
+    queues: Queues,
+    next: AtomicU64,
+}
+
+/// Carries big bodies over the connection that an exchange runs on.
+pub(crate) struct BodyCalls {
+    client: PeerClient<Channel>,
+}
+
+impl PeerLinks {
+    /// Links of the node with this TLS identity, judging peers by `directory`.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when TLS cannot be set up with it.
+    pub fn new(
+        identity: &Arc<Identity>,
+        directory: Arc<dyn CurrentDirectory>,
+        clock: Arc<dyn Clock>,
+        connections: Connections,
+    ) -> Result<Self, IdentityError> {
+        let handshakes = Handshakes::new(directory, Arc::clone(&clock));
+        let tls = TlsConnector::from(Arc::new(client_config(&handshakes, identity)?));
+        Ok(Self { tls, handshakes, clock, connections, slots: Mutex::default(), tasks: TaskTracker::new() })
+    }
+
+    /// Ends every connection and waits for the tasks that read them.
+    pub async fn close(&self) {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.connections.close_untrusted(|_| false);
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    async fn connection(&self, node: &NodeEntry) -> Result<Arc<Connection>, LinkError> {
+        let slot = {
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(slots.entry(node.id.clone()).or_default())
+        };
+        let mut slot = slot.lock().await;
+        if let Some(connection) = slot.as_ref()
+            && connection.is_usable_for(node)
+        {
+            return Ok(Arc::clone(connection));
+        }
+        let unreachable = |reason: String| LinkError::Unreachable { node: node.address.clone(), reason };
+        let connecting = timeout(CONNECT_DEADLINE, self.connect(node)).await;
+        let connection = Arc::new(connecting.map_err(|_| unreachable("no connection within 10 s".into()))??);
+        *slot = Some(Arc::clone(&connection));
+        Ok(connection)
+    }
+
+    async fn connect(&self, node: &NodeEntry) -> Result<Connection, LinkError> {
+        let unreachable = |reason: String| LinkError::Unreachable { node: node.address.clone(), reason };
+        let (channel, peer) = self.channel(node).await?;
+        let statuses = self.handshakes.stapled(&peer.fingerprint()).into_iter().collect();
+        let mut client = PeerClient::new(channel).max_decoding_message_size(MESSAGE_LIMIT);
+        let (out, frames) = mpsc::channel(STREAM_QUEUE);
+        let mut sent = StatusesSent::default();
+        let outgoing = ReceiverStream::new(frames).map(move |frame| sent.thin(frame));
+        let incoming = client.exchange(outgoing).await.map_err(|s| unreachable(status_text(&s)))?.into_inner();
+        let queues = Queues::default();
+        self.tasks.spawn(read_stream(incoming, Arc::clone(&queues), Arc::clone(&self.clock)));
+        tracing::info!(node = %node.id, address = %node.address, "connected");
+        let next = AtomicU64::new(1);
+        Ok(Connection { address: node.address.clone(), peer, statuses, client, out, queues, next })
+    }
+
+    /// TCP and TLS first, so that who the peer is is known before HTTP/2 begins; the channel has this one connection and
+    /// never makes another by itself.
+    async fn channel(&self, node: &NodeEntry) -> Result<(Channel, Peer), LinkError> {
+        let unreachable = |reason: String| LinkError::Unreachable { node: node.address.clone(), reason };
+        let tcp = TcpStream::connect(&node.address).await.map_err(|e| unreachable(e.to_string()))?;
+        tcp.set_nodelay(true).map_err(|e| unreachable(e.to_string()))?;
+        // Names play no part between nodes; TLS wants one for its handshake all the same.
+        let name = ServerName::try_from("node.invalid").map_err(|e| unreachable(e.to_string()))?;
+        let tls = self.tls.connect(name, tcp).await;
+        let tls = tls.map_err(|e| LinkError::WrongPeer { node: node.address.clone(), reason: e.to_string() })?;
+        let chain: Vec<Bytes> =
+            tls.get_ref().1.peer_certificates().unwrap_or_default().iter().map(|c| Bytes::copy_from_slice(c)).collect();
+        let Some((leaf, rest)) = chain.split_first() else {
+            return Err(unreachable("the node showed no certificate".into()));
+        };
+        let peer = Peer::new(leaf.clone(), rest.to_vec());
+        let stream = self.connections.follow(tls, peer.fingerprint());
+        let once = Arc::new(Mutex::new(Some(TokioIo::new(stream))));
+        let connector = service_fn(move |_| {
+            let stream = once.lock().unwrap_or_else(PoisonError::into_inner).take();
+            async move { stream.ok_or_else(|| std::io::Error::other("the connection has ended")) }
+        });
+        // `http` because TLS is done already; the name is never looked up.
+        let channel = Endpoint::from_static("http://node.invalid")
+            .initial_stream_window_size(1024 * 1024)
+            .initial_connection_window_size(4 * 1024 * 1024)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .connect_with_connector(connector)
+            .await
+            .map_err(|e| unreachable(e.to_string()))?;
+        Ok((channel, peer))
+    }
+}
+
+impl Connection {
+    fn is_usable_for(&self, node: &NodeEntry) -> bool {
+        !self.out.is_closed()
+            && self.address == node.address
+            && node.auth_certificates.contains(&self.peer.fingerprint())
+            && !self.queues.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&ENDED)
+    }
+}
+
+/// Put into a stream's queues when its reader has ended; exchanges are numbered from 1.
+const ENDED: u64 = 0;
+
+/// Reads the shared stream without a pause: every frame goes to its exchange's queue, and an exchange that does not keep
+/// up is given up rather than waited for.
+async fn read_stream(mut incoming: tonic::Streaming<wire::Frame>, queues: Queues, clock: Arc<dyn Clock>) {
+    let mut seen = StatusesSeen::default();
+    loop {
+        let mut frame = match incoming.message().await {
+            Ok(Some(frame)) => frame,
+            Ok(None) => break,
+            Err(status) => {
+                tracing::info!(reason = %status_text(&status), "the stream to a node has ended");
+                break;
+            }
+        };
+        seen.fill(&mut frame);
+        let Some(kind) = frame.kind else { continue };
+        let mut queues = queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let arrived = Arrived { kind, at: clock.now() };
+        if queues.get(&frame.exchange).is_some_and(|queue| queue.try_send(arrived).is_err()) {
+            queues.remove(&frame.exchange);
+        }
+    }
+    let mut queues = queues.lock().unwrap_or_else(PoisonError::into_inner);
+    queues.clear();
+    queues.insert(ENDED, mpsc::channel(1).0);
+}
+
+fn status_text(status: &tonic::Status) -> String {
+    format!("{:?}: {}", status.code(), status.message())
+}
+
+impl Connection {
+    fn begin(&self) -> StreamConversation {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let (queue, frames) = mpsc::channel(EXCHANGE_QUEUE);
+        {
+            let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+            // On an ended stream the queue's sender is dropped here, and the conversation hears that at once.
+            if !queues.contains_key(&ENDED) {
+                queues.insert(number, queue);
+            }
+        }
+        let queues = Arc::clone(&self.queues);
+        let forget = Box::new(move || {
+            queues.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+        });
+        let end = End::Consumer(BodyCalls { client: self.client.clone() });
+        let (peer, statuses, out) = (self.peer.clone(), self.statuses.clone(), self.out.clone());
+        StreamConversation::new(number, peer, statuses, frames, out, end, forget)
+    }
+}
+
+#[async_trait]
+impl PeerLink for PeerLinks {
+    async fn open(&self, node: &NodeEntry) -> Result<Box<dyn Conversation>, LinkError> {
+        Ok(Box::new(self.connection(node).await?.begin()))
+    }
+
+    async fn outcome(&self, node: &NodeEntry, id: MessageId, digest: Digest) -> Result<(PastOutcome, Peer), LinkError> {
+        let connection = self.connection(node).await?;
+        let request =
+            wire::OutcomeRequest { id: id.to_string(), digest: Bytes::copy_from_slice(digest.as_bytes()) };
+        let mut client = connection.client.clone();
+        let reply = timeout(OUTCOME_DEADLINE, client.outcome(request)).await;
+        let reply = reply.map_err(|_| LinkError::Broken("no word on the outcome within 10 s".into()))?;
+        let reply = reply.map_err(|s| LinkError::Broken(status_text(&s)))?.into_inner();
+        Ok((past_from_wire(reply, &connection).await?, connection.peer.clone()))
+    }
+}
+
+async fn past_from_wire(reply: wire::OutcomeReply, connection: &Connection) -> Result<PastOutcome, LinkError> {
+    use wire::outcome_reply::Kind as Past;
+    let bad = |error: BadFrame| LinkError::Broken(error.to_string());
+    match reply.kind.ok_or_else(|| bad(BadFrame::Empty))? {
+        Past::Open(_) => Ok(PastOutcome::Open),
+        Past::Never(_) => Ok(PastOutcome::Never),
+        Past::Fault(fault) => Err(LinkError::Broken(fault_from_wire(fault).to_string())),
+        Past::Answered(answered) => {
+            let leaf = leaf_from_wire(&answered.recorded.unwrap_or_default()).map_err(bad)?;
+            let mut message = answered.message.ok_or_else(|| bad(BadFrame::Empty))?;
+            if let Some(ticket) = answered.ticket.as_ref().filter(|t| !t.is_empty()) {
+                let ticket: Ticket = ticket.as_ref().try_into().map_err(|_| bad(BadFrame::Digest))?;
+                let length = message.open.as_ref().map_or(0, |open| open.body_length);
+                let calls = BodyCalls { client: connection.client.clone() };
+                let body = calls.fetch(ticket, length).await?;
+                let open = message.open.take().ok_or_else(|| bad(BadFrame::Empty))?;
+                let signature = crate::convert::signature_from_wire(message.signature).map_err(bad)?;
+                let parts = crate::convert::parts_from_wire(open, body, signature).map_err(bad)?;
+                return Ok(PastOutcome::Answered(Box::new(parts), leaf));
+            }
+            Ok(PastOutcome::Answered(Box::new(whole_from_wire(message).map_err(bad)?), leaf))
+        }
+    }
+}
+
+/// Largest body that one exchange may bring into this node's memory.
+const BODY_LIMIT: u64 = 64 * 1024 * 1024;
+
+impl BodyCalls {
+    /// Sends a big body under `ticket`.
+    pub(crate) async fn send(&self, ticket: Ticket, body: Bytes) -> Result<(), LinkError> {
+        let length = body.len() as u64;
+        let chunks = chunks_of(ticket, body);
+        let whole = PROGRESS + Duration::from_secs(length / (64 * 1024));
+        let reply = timeout(whole, self.client.clone().send(stream::iter(chunks))).await;
+        let reply = reply.map_err(|_| LinkError::Broken("the body was not taken in time".into()))?;
+        let taken = reply.map_err(|s| LinkError::Broken(status_text(&s)))?.into_inner().length;
+        if taken == length { Ok(()) } else { Err(LinkError::Broken("the body was taken in part".into())) }
+    }
+
+    /// Fetches a big body of exactly `length` under `ticket`.
+    pub(crate) async fn fetch(&self, ticket: Ticket, length: u64) -> Result<Bytes, LinkError> {
+        if length > BODY_LIMIT {
+            return Err(LinkError::Broken(format!("a body of {length} bytes is more than this node takes")));
+        }
+        let late = |_| LinkError::Broken("the body stopped coming".into());
+        let request = wire::FetchRequest { ticket: Bytes::copy_from_slice(&ticket) };
+        let reply = timeout(PROGRESS, self.client.clone().fetch(request)).await.map_err(late)?;
+        let mut chunks = reply.map_err(|s| LinkError::Broken(status_text(&s)))?.into_inner();
+        let mut collector = Collector::new(length);
+        while let Some(chunk) = timeout(PROGRESS, chunks.message()).await.map_err(late)?.transpose() {
+            let chunk = chunk.map_err(|s| LinkError::Broken(status_text(&s)))?;
+            if !collector.push(&chunk.bytes) {
+                return Err(LinkError::Broken(BadFrame::Length.to_string()));
+            }
+        }
+        collector.whole().ok_or_else(|| LinkError::Broken(BadFrame::Length.to_string()))
+    }
+}
+
+/// Cuts a body into chunks; the ticket stands on the first.
+pub(crate) fn chunks_of(ticket: Ticket, body: Bytes) -> Vec<wire::BodyChunk> {
+    let mut chunks = Vec::with_capacity(body.len() / CHUNK + 1);
+    let mut at = 0;
+    while at < body.len() {
+        let end = body.len().min(at + CHUNK);
+        let ticket = if at == 0 { Bytes::copy_from_slice(&ticket) } else { Bytes::new() };
+        chunks.push(wire::BodyChunk { ticket, bytes: body.slice(at..end) });
+        at = end;
+    }
+    chunks
+}
+

@@ -1,0 +1,322 @@
+//! The provider side: one request from a peer's node to the answer (design §3, protocol P4).
+//!
+//! [`Provider::exchange`] is the list of steps. Each yields the value that the next one needs:
+//! `Received → Verified → Admitted → Recorded`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use truc_directory::Directory;
+use truc_evidence::{Claim, Ending, Known, OpenRequest, Past, Receipt, Recorded, Reservation, StoreError};
+use truc_message::{Freshness, Header, Kind, Parts, Peer, Received, Signature, Signed};
+use truc_model::{Digest, Fault, FaultCode, MessageId, NodeId, Side, Timestamp};
+use truc_policy::{Admitted, NotAdmitted, Policy};
+use truc_trust::{Request, Verified};
+
+use crate::answer::{self, Replied};
+use crate::deadline::Deadline;
+use crate::ground::Ground;
+use crate::consumer::parts_of;
+use crate::ports::{Conversation, PastOutcome, ProviderSide, ServiceDoor, Turn};
+use crate::refusal_rate::RefusalRate;
+
+/// Body of the largest message that comes whole on the shared stream (protocol P9.2).
+const SMALL_BODY: u64 = 64 * 1024;
+
+/// How long a provider waits for the consumer's `recorded` before it gives the request up.
+const RECORDED_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The provider half of a node.
+pub struct Provider {
+    ground: Arc<Ground>,
+    policy: Arc<ArcSwap<Policy>>,
+    services: Arc<dyn ServiceDoor>,
+    freshness: Freshness,
+    refusals: RefusalRate,
+}
+
+type Conv<'a> = &'a mut dyn Conversation;
+
+#[async_trait]
+impl ProviderSide for Provider {
+    fn early(&self, peer: &Peer, header: &[u8], body_announced: u64, at: Timestamp) -> Result<(), Fault> {
+        let header = Header::parse(header).map_err(|e| malformed(e.to_string()))?;
+        self.is_for_us_and_fresh(&header, at)?;
+        if body_announced > SMALL_BODY { self.may_spool(peer, &header, body_announced) } else { Ok(()) }
+    }
+
+    async fn serve(&self, mut conversation: Box<dyn Conversation>) {
+        if let Err(fault) = self.exchange(conversation.as_mut()).await {
+            tracing::info!(%fault, "exchange ended in an unsigned fault");
+            // The peer may be gone already; then there is nobody to tell.
+            drop(conversation.say(Turn::Fault(fault)).await);
+        }
+    }
+
+    async fn outcome(&self, peer: &Peer, id: MessageId, digest: Digest) -> Result<PastOutcome, Fault> {
+        let directory = self.ground.directory(Side::ServerProxy)?;
+        let from = asking_node(&directory, peer)?;
+        match self.ground.recorder.past(&from, id, digest).await.map_err(|e| not_recorded(&e))? {
+            Past::Never => Ok(PastOutcome::Never),
+            Past::Open => Ok(PastOutcome::Open),
+            Past::Answered(record) => {
+                let leaf = record.leaf();
+                let parts = self.recorded_parts(record.sequence).await?;
+                Ok(PastOutcome::Answered(Box::new(parts), leaf))
+            }
+        }
+    }
+}
+
+impl Provider {
+    /// The provider half over the services behind `services`, under the policy in force.
+    pub fn new(ground: Arc<Ground>, policy: Arc<ArcSwap<Policy>>, services: Arc<dyn ServiceDoor>) -> Self {
+        let freshness = Freshness::default();
+        Self { ground, policy, services, freshness, refusals: RefusalRate::default() }
+    }
+
+    /// The steps of one exchange. An error is an unsigned fault: nothing was called.
+    async fn exchange(&self, c: Conv<'_>) -> Result<(), Fault> {
+        let received = self.receive(c).await?;
+        let directory = self.ground.directory(Side::ServerProxy)?;
+        let verified = self.verify(received, &directory).await?;
+        let claim = match self.ground.recorder.claim(&verified) {
+            Ok(claim) => claim,
+            Err(known) => return self.repeat(c, known).await,
+        };
+        let admitted = match self.admit(verified, &directory) {
+            Ok(admitted) => admitted,
+            Err(not) => return self.refuse(c, *not, claim, &directory).await,
+        };
+        let room = self.ground.recorder.reserve_answer().await.map_err(|e| not_recorded(&e))?;
+        let recorded = self.record(admitted, claim, &directory).await?;
+        let replied = match self.consumer_has_recorded(c).await {
+            Ok(()) => self.call(&recorded, &directory).await,
+            Err(fault) => Replied::Refused(fault),
+        };
+        let answer = self.seal(&recorded, replied, &directory).await;
+        self.answer(c, answer, &directory, Some(room)).await
+    }
+
+    /// Received: well-formed, addressed to us, of now.
+    async fn receive(&self, c: Conv<'_>) -> Result<Received, Fault> {
+        let deadline = Deadline::after(self.freshness.life, Side::ServerProxy);
+        match deadline.by(FaultCode::Timeout, "waiting for the request", c.hear()).await? {
+            Ok(Turn::Message(parts, at)) => {
+                let received = Received::parse(*parts, c.peer().clone(), at).map_err(|e| malformed(e.to_string()))?;
+                self.is_for_us_and_fresh(received.header(), at)?;
+                Ok(received)
+            }
+            // The header frame was looked at early and refused: nothing more of it was heard.
+            Ok(Turn::Fault(fault)) => Err(fault),
+            Ok(_) => Err(malformed("an exchange begins with a message")),
+            Err(error) => Err(malformed(error.to_string())),
+        }
+    }
+
+    fn is_for_us_and_fresh(&self, header: &Header, at: Timestamp) -> Result<(), Fault> {
+        if header.kind != Kind::Request {
+            return Err(malformed(format!("a {} does not begin an exchange", header.kind.as_str())));
+        }
+        if header.to != self.ground.me {
+            let detail = format!("addressed to {}, this is {}", header.to, self.ground.me);
+            return Err(Fault::provider(FaultCode::Untrusted, detail));
+        }
+        let fresh = self.freshness.check(header.sent, header.expires, at);
+        fresh.map_err(|e| Fault::provider(FaultCode::Expired, e.to_string()))
+    }
+
+    /// Nobody may make a node spool what it will deny (protocol P4.6): judged by the TLS peer alone, grants nothing.
+    fn may_spool(&self, peer: &Peer, header: &Header, body: u64) -> Result<(), Fault> {
+        let directory = self.ground.directory(Side::ServerProxy)?;
+        let node = asking_node(&directory, peer)?;
+        if node != header.from || !directory.speaks_for(&node, &header.client) {
+            let detail = format!("node {node} does not speak for {}", header.client);
+            return Err(Fault::provider(FaultCode::Untrusted, detail));
+        }
+        self.policy.load().early(header, body, &directory).map(drop)
+    }
+
+    /// Verified: the five trust checks.
+    async fn verify(&self, received: Received, directory: &Directory) -> Result<Verified<Request>, Fault> {
+        let verified = self.ground.verifier.request(received, directory, self.ground.clock.now()).await;
+        verified.map_err(|error| Fault::provider(error.fault_code(), error.to_string()))
+    }
+
+    /// A request that came before is never carried out again (protocol P4.2).
+    async fn repeat(&self, c: Conv<'_>, known: Known) -> Result<(), Fault> {
+        match known {
+            Known::Answered(sequence) => {
+                let parts = self.recorded_parts(sequence).await?;
+                drop(c.say(Turn::Message(Box::new(parts), self.ground.clock.now())).await);
+                let record = self.ground.recorder.store().read(sequence).await.map_err(|e| not_recorded(&e))?;
+                drop(c.say(Turn::Recorded(record.leaf())).await);
+                Ok(())
+            }
+            Known::Open => {
+                let detail = "this very request is being carried out, or was interrupted; ask for its outcome";
+                Err(Fault::provider(FaultCode::OutcomeUnknown, detail))
+            }
+            Known::OtherMessage => {
+                let detail = "this client has already used this id for another message";
+                Err(Fault::provider(FaultCode::Replayed, detail))
+            }
+            Known::Void => {
+                let detail = "this node has said that this request was never carried out";
+                Err(Fault::provider(FaultCode::Replayed, detail))
+            }
+        }
+    }
+
+    /// Admitted: default deny.
+    fn admit(
+        &self,
+        verified: Verified<Request>,
+        directory: &Directory,
+    ) -> Result<Admitted<Verified<Request>>, Box<NotAdmitted>> {
+        self.policy.load().admit(verified, directory)
+    }
+
+    /// After verification a "no" is signed by the service's member, if its seal is here, and recorded; within a rate.
+    async fn refuse(&self, c: Conv<'_>, not: NotAdmitted, claim: Claim, directory: &Directory) -> Result<(), Fault> {
+        let NotAdmitted { request, fault } = not;
+        let header = request.header();
+        let signable = self.ground.sealing.hosts(&header.service.member()) && fault.code != FaultCode::UnknownService;
+        if !signable || !self.refusals.allows(&header.client, self.ground.clock.now()) {
+            return Err(fault);
+        }
+        let receipt = self.ground.recorder.refused_request(&request, claim, directory).await.map_err(|e| not_recorded(&e))?;
+        tracing::info!(request = %header.id, client = %header.client, service = %header.service, code = %fault.code, "refused");
+        let asked = answer::Asked { header, digest: request.message().digest(), leaf: receipt.leaf };
+        let signed = answer::seal(&self.ground, asked, Replied::Refused(fault), directory).await;
+        self.answer(c, signed, directory, None).await
+    }
+
+    /// Recorded: durable before the service may act.
+    async fn record(
+        &self,
+        admitted: Admitted<Verified<Request>>,
+        claim: Claim,
+        directory: &Directory,
+    ) -> Result<Recorded<Admitted<Verified<Request>>>, Fault> {
+        self.ground.recorder.admitted_request(admitted, claim, directory).await.map_err(|e| not_recorded(&e))
+    }
+
+    /// The service is called only when the consumer's own record is durable too (protocol P4.3).
+    async fn consumer_has_recorded(&self, c: Conv<'_>) -> Result<(), Fault> {
+        let not_called = |why: String| Fault::provider(FaultCode::Unavailable, format!("the service was not called: {why}"));
+        let deadline = Deadline::after(RECORDED_DEADLINE, Side::ServerProxy);
+        let heard = deadline.by(FaultCode::Unavailable, "the service was not called: no `recorded` came", c.hear()).await?;
+        match heard {
+            Ok(Turn::Recorded(_)) => Ok(()),
+            Ok(Turn::Cancel) => Err(not_called("the consumer's node gave up".into())),
+            Ok(_) => Err(not_called("the consumer's node broke the order of frames".into())),
+            Err(error) => Err(not_called(error.to_string())),
+        }
+    }
+
+    /// Step 10: the service, once; or the bus's own answer to a metaservice.
+    async fn call(&self, recorded: &Recorded<Admitted<Verified<Request>>>, directory: &Directory) -> Replied {
+        answer::from_target(self.services.as_ref(), &self.policy.load(), recorded, directory).await
+    }
+
+    /// Step 11.
+    async fn seal(
+        &self,
+        recorded: &Recorded<Admitted<Verified<Request>>>,
+        replied: Replied,
+        directory: &Directory,
+    ) -> Result<(Signed, Ending), Fault> {
+        let request = recorded.inner().request();
+        let leaf = recorded.receipt().leaf;
+        let asked = answer::Asked { header: request.header(), digest: request.message().digest(), leaf };
+        answer::seal(&self.ground, asked, replied, directory).await
+    }
+
+    /// Step 12: append the answer while it is sent; say `recorded` when it is durable.
+    async fn answer(
+        &self,
+        c: Conv<'_>,
+        signed: Result<(Signed, Ending), Fault>,
+        directory: &Directory,
+        room: Option<Reservation>,
+    ) -> Result<(), Fault> {
+        let (message, ending) = signed?;
+        let statuses = self.ground.sealing.statuses(&message.header().service.member());
+        let turn = Turn::Message(Box::new(parts_of(&message, statuses.clone())), message.header().sent);
+        let (said, recorded) = tokio::join!(
+            c.say(turn),
+            self.ground.recorder.sent_answer(&message, &statuses, ending, directory, room),
+        );
+        let receipt: Receipt = recorded.map_err(|error| {
+            // The service may have acted and its answer is not on record: told as unknown, never silently.
+            tracing::error!(%error, "the answer was not recorded");
+            Fault::provider(FaultCode::OutcomeUnknown, format!("the answer could not be recorded: {error}"))
+        })?;
+        if let Err(error) = said {
+            tracing::info!(%error, "the consumer's node is gone; its answer is on record");
+            return Ok(());
+        }
+        drop(c.say(Turn::Recorded(receipt.leaf)).await);
+        Ok(())
+    }
+
+    /// A recorded answer as it was sent. Secrets are never stored, so a repeated answer comes without them.
+    async fn recorded_parts(&self, sequence: u64) -> Result<Parts, Fault> {
+        let store = self.ground.recorder.store();
+        let record = store.read(sequence).await.map_err(|e| not_recorded(&e))?;
+        let body = store.body(sequence).await.map_err(|e| not_recorded(&e))?.unwrap_or_default();
+        let mut statuses: Vec<Bytes> = Vec::new();
+        for digest in &record.statuses {
+            statuses.extend(store.artifact(*digest).await.map_err(|e| not_recorded(&e))?);
+        }
+        Ok(Parts {
+            header: record.header,
+            body: truc_message::Body::new(body),
+            secrets: Vec::new(),
+            signature: Signature::Single(record.cms),
+            statuses,
+        })
+    }
+
+    /// At start-up, before the peer door opens: every request that a crash left open gets a signed OUTCOME_UNKNOWN, and
+    /// is never called again (protocol P4.5).
+    ///
+    /// # Errors
+    /// The first refusal that cannot be signed or recorded, for the operator.
+    pub async fn close_open(&self, open: &[OpenRequest]) -> Result<(), Fault> {
+        for request in open {
+            let record = &request.record;
+            let header = Header::parse(&record.header).map_err(|e| malformed(e.to_string()))?;
+            let asked = answer::Asked { header: &header, digest: record.manifest_digest, leaf: record.leaf() };
+            let directory = self.ground.directory(Side::ServerProxy)?;
+            let detail = "the provider's node was interrupted while it carried out this request";
+            let fault = Fault::provider(FaultCode::OutcomeUnknown, detail);
+            let (message, ending) = answer::seal(&self.ground, asked, Replied::Refused(fault), &directory).await?;
+            let statuses = self.ground.sealing.statuses(&header.service.member());
+            let recorded = self.ground.recorder.sent_answer(&message, &statuses, ending, &directory, None).await;
+            recorded.map_err(|e| not_recorded(&e))?;
+            tracing::warn!(request = %header.id, "closed an interrupted request as OUTCOME_UNKNOWN");
+        }
+        Ok(())
+    }
+}
+
+fn asking_node(directory: &Directory, peer: &Peer) -> Result<NodeId, Fault> {
+    let node = directory.node_of_auth_certificate(&peer.fingerprint()).map(|node| node.id.clone());
+    node.ok_or_else(|| {
+        let detail = format!("the TLS certificate {} is not registered to any node", peer.fingerprint());
+        Fault::provider(FaultCode::Untrusted, detail)
+    })
+}
+
+fn malformed(detail: impl Into<String>) -> Fault {
+    Fault::provider(FaultCode::Malformed, detail)
+}
+
+fn not_recorded(error: &StoreError) -> Fault {
+    Fault::provider(FaultCode::RecordingFailed, error.to_string())
+}
