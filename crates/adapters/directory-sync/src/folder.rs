@@ -1,0 +1,200 @@
+//! The folder `directory/`: anchor, parts by digest, heads. Used by nodes as their cache and by the registry as the
+//! place where everything it ever published lies.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use truc_directory::{Anchor, Directory, DirectoryError, FormatError, Head, SignedHead};
+use truc_model::Digest;
+
+/// A folder that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// The disk refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{path}: {source}")]
+    Format {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        source: FormatError,
+    },
+    /// The directory in the folder does not verify.
+    #[error("{path}: {source}")]
+    Directory {
+        /// Which folder.
+        path: PathBuf,
+        /// Why it is not believed.
+        source: DirectoryError,
+    },
+}
+
+/// The folder. All its functions block on the disk: call them off the runtime. Every file is written beside its place,
+/// synced, renamed, and its folder synced, so that a crash leaves the old file or the new one.
+///
+/// ```text
+/// anchor.json            head.json                 the head in force
+/// parts/<sha256>         heads/<epoch>.<version>   the first head seen of each version, for evidence
+/// ```
+#[derive(Debug, Clone)]
+pub struct DirectoryFolder {
+    root: PathBuf,
+}
+
+/// Distinguishes temporary files of one process.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+impl DirectoryFolder {
+    /// Opens the folder, making it when it is not there.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`].
+    pub fn open(root: &Path) -> Result<Self, FolderError> {
+        for folder in [root.to_path_buf(), root.join("parts"), root.join("heads")] {
+            fs::create_dir_all(&folder).map_err(|source| FolderError::Io { path: folder, source })?;
+        }
+        Ok(Self { root: root.to_path_buf() })
+    }
+
+    /// Keeps a part under its digest.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`].
+    pub fn put(&self, bytes: &Bytes) -> Result<Digest, FolderError> {
+        let digest = Digest::of(bytes);
+        if self.get(&digest)?.is_none() {
+            self.write(&self.part_path(&digest), bytes)?;
+        }
+        Ok(digest)
+    }
+
+    /// The part with this digest. A file whose bytes no longer have the digest counts as absent.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`].
+    pub fn get(&self, digest: &Digest) -> Result<Option<Bytes>, FolderError> {
+        let path = self.part_path(digest);
+        let found = read(&path)?;
+        if found.as_ref().is_some_and(|b| Digest::of(b) != *digest) {
+            tracing::error!(path = %path.display(), "a directory part on disk is damaged; it will be fetched again");
+            return Ok(None);
+        }
+        Ok(found)
+    }
+
+    /// Replaces the head in force; the first head of its version is kept as well.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`], or [`FolderError::Format`] for bytes that are no head.
+    pub fn set_head(&self, signed_head: &Bytes) -> Result<(), FolderError> {
+        let head = self.read_head(signed_head)?;
+        let kept = self.version_path(head.epoch, head.version);
+        if !kept.exists() {
+            self.write(&kept, signed_head)?;
+        }
+        self.write(&self.root.join("head.json"), signed_head)
+    }
+
+    /// The head in force.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`].
+    pub fn head(&self) -> Result<Option<Bytes>, FolderError> {
+        read(&self.root.join("head.json"))
+    }
+
+    /// Keeps a copy of the anchor beside what it vouches for.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`].
+    pub fn set_anchor(&self, anchor: &Anchor) -> Result<(), FolderError> {
+        self.write(&self.root.join("anchor.json"), &anchor.to_json())
+    }
+
+    /// The directory in force, verified; `None` when the folder holds none yet.
+    ///
+    /// # Errors
+    /// [`FolderError`].
+    pub fn load(&self, anchor: &Anchor) -> Result<Option<Directory>, FolderError> {
+        self.head()?.map(|bytes| self.assemble(anchor, &bytes)).transpose()
+    }
+
+    /// The directory of an earlier version, verified as it stood, for the evidence of that time.
+    ///
+    /// # Errors
+    /// [`FolderError`].
+    pub fn load_version(
+        &self,
+        anchor: &Anchor,
+        epoch: u64,
+        version: u64,
+    ) -> Result<Option<Directory>, FolderError> {
+        read(&self.version_path(epoch, version))?.map(|bytes| self.assemble(anchor, &bytes)).transpose()
+    }
+
+    fn assemble(&self, anchor: &Anchor, signed_head: &Bytes) -> Result<Directory, FolderError> {
+        let head = self.read_head(signed_head)?;
+        let signed = SignedHead::parse(signed_head).map_err(|e| self.format(e))?;
+        let mut roots = Vec::new();
+        for listed in head.root_parts() {
+            let missing = || DirectoryError::MissingPart { name: listed.name.clone(), digest: listed.digest };
+            roots.push(self.get(&listed.digest)?.ok_or_else(|| self.refused(missing()))?);
+        }
+        Directory::assemble(anchor, &roots, &signed, |d| self.get(d).ok().flatten())
+            .map_err(|e| self.refused(e))
+    }
+
+    fn read_head(&self, signed_head: &Bytes) -> Result<Head, FolderError> {
+        SignedHead::parse(signed_head).and_then(|s| s.unverified()).map_err(|e| self.format(e))
+    }
+
+    fn format(&self, source: FormatError) -> FolderError {
+        FolderError::Format { path: self.root.join("head.json"), source }
+    }
+
+    fn refused(&self, source: DirectoryError) -> FolderError {
+        FolderError::Directory { path: self.root.clone(), source }
+    }
+
+    fn part_path(&self, digest: &Digest) -> PathBuf {
+        self.root.join("parts").join(digest.to_string())
+    }
+
+    fn version_path(&self, epoch: u64, version: u64) -> PathBuf {
+        self.root.join("heads").join(format!("{epoch}.{version}"))
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
+        let failed = |source| FolderError::Io { path: path.to_path_buf(), source };
+        let folder = path.parent().unwrap_or(&self.root);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let beside = folder.join(format!(".{}-{number}.tmp", std::process::id()));
+        let written = File::create(&beside)
+            .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+            .and_then(|()| fs::rename(&beside, path))
+            .and_then(|()| File::open(folder)?.sync_all());
+        if written.is_err() {
+            // The refusal itself is what is reported; a leftover is harmless.
+            let _ = fs::remove_file(&beside);
+        }
+        written.map_err(failed)
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Bytes>, FolderError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(Bytes::from(bytes))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(FolderError::Io { path: path.to_path_buf(), source }),
+    }
+}

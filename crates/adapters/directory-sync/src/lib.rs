@@ -1,0 +1,19 @@
+//! Carries the directory from the registry to the nodes (protocol P6): the client with its cache on disk, and the
+//! registry's gRPC door.
+//!
+//! Nothing received is believed by itself: every head and part is judged by `truc-directory` against the anchor, and the
+//! highest version ever seen ([`HighestSeen`], kept in the node's journal) is never undercut. While the registry is away
+//! the node goes on with what it has. This crate must not decide what is in a directory.
+
+mod client;
+mod connect;
+mod folder;
+mod handle;
+mod server;
+mod update;
+
+pub use client::{DirectorySync, SyncConfig, SyncError};
+pub use folder::{DirectoryFolder, FolderError};
+pub use handle::{DirectoryHandle, SyncStatus};
+pub use server::{Publication, RegistryServer, ServeError};
+pub use update::{HighestSeen, Refused};

@@ -1,0 +1,284 @@
+//! The registry's gRPC door: own TLS 1.3 acceptor, `Watch` and `Parts`.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::wrappers::{ReceiverStream, WatchStream};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic::transport::server::Connected;
+use tonic::{Request, Response, Status};
+use truc_model::Digest;
+use truc_wire::registry::registry_server::{Registry, RegistryServer as Generated};
+use truc_wire::registry::{HeadUpdate, Part, PartsRequest, WatchRequest};
+
+/// Most connections at once.
+const CONNECTIONS: usize = 4096;
+/// Limit for a TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long open answers may take when the server stops.
+const DRAIN: Duration = Duration::from_secs(5);
+/// Most parts in one request.
+const PARTS_LIMIT: usize = 1024;
+/// Longest request: [`PARTS_LIMIT`] digests with their framing.
+const REQUEST_LIMIT: usize = 64 * 1024;
+
+/// What is published; the registry keeps it.
+#[async_trait]
+pub trait Publication: Send + Sync + 'static {
+    /// The signed head in force, and every one that follows.
+    fn heads(&self) -> watch::Receiver<Bytes>;
+
+    /// A part by its digest.
+    ///
+    /// # Errors
+    /// A sentence for the registry's log; the asking node is told only that it failed.
+    async fn part(&self, digest: &Digest) -> Result<Option<Bytes>, String>;
+}
+
+/// Why the door did not open or closed by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The TLS key or certificate cannot be used.
+    #[error("the registry's TLS key or certificate cannot be used: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The server stopped.
+    #[error("the registry's door stopped: {0}")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// The door, ready to serve.
+pub struct RegistryServer {
+    tls: Arc<ServerConfig>,
+    publication: Arc<dyn Publication>,
+}
+
+impl RegistryServer {
+    /// A door that shows `certificate`, whose fingerprint the anchor pins.
+    ///
+    /// # Errors
+    /// [`ServeError::Tls`].
+    pub fn new(
+        certificate: CertificateDer<'static>,
+        key: PrivateKeyDer<'static>,
+        publication: Arc<dyn Publication>,
+    ) -> Result<Self, ServeError> {
+        let mut tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)?;
+        tls.alpn_protocols = vec![b"h2".to_vec()];
+        tls.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+        tls.send_tls13_tickets = 0;
+        tls.max_early_data_size = 0;
+        Ok(Self { tls: Arc::new(tls), publication })
+    }
+
+    /// Serves on `listener` until `stop`.
+    ///
+    /// # Errors
+    /// [`ServeError::Transport`].
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> Result<(), ServeError> {
+        let (sender, incoming) = mpsc::channel(64);
+        let acceptor = tokio::spawn(accept(listener, TlsAcceptor::from(self.tls), sender, stop.clone()));
+        let service = Generated::new(Service { publication: self.publication, stop: stop.clone() })
+            .max_decoding_message_size(REQUEST_LIMIT);
+        let server = Server::builder()
+            .http2_keepalive_interval(Some(Duration::from_secs(20)))
+            .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+            .concurrency_limit_per_connection(16)
+            .add_service(service)
+            .serve_with_incoming_shutdown(ReceiverStream::new(incoming), stop.clone().cancelled_owned());
+        let bounded = async {
+            stop.cancelled().await;
+            tokio::time::sleep(DRAIN).await;
+        };
+        // A peer that misbehaves can hold a graceful shutdown open for ever.
+        let outcome = tokio::select! {
+            outcome = server => outcome.map_err(ServeError::from),
+            () = bounded => Ok(()),
+        };
+        stop.cancel();
+        if let Err(error) = acceptor.await {
+            tracing::error!(%error, "the acceptor did not end well");
+        }
+        outcome
+    }
+}
+
+/// Accepts, shakes hands beside the loop, hands over.
+async fn accept(
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    sender: mpsc::Sender<std::io::Result<Connection>>,
+    stop: CancellationToken,
+) {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut handshakes = tokio::task::JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            _ = handshakes.join_next(), if !handshakes.is_empty() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        let (tcp, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file handles, mostly: give the others a moment to close.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+            tracing::warn!(%peer, limit = CONNECTIONS, "too many connections; one is turned away");
+            continue;
+        };
+        let (tls, sender) = (tls.clone(), sender.clone());
+        handshakes.spawn(async move {
+            match timeout(HANDSHAKE, shake(tls, tcp)).await {
+                // The server is gone only when it stops.
+                Ok(Ok(io)) => drop(sender.send(Ok(Connection { io, _slot: slot })).await),
+                Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
+                Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
+            }
+        });
+    }
+    handshakes.shutdown().await;
+}
+
+async fn shake(tls: TlsAcceptor, tcp: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
+    tcp.set_nodelay(true)?;
+    tls.accept(tcp).await
+}
+
+struct Service {
+    publication: Arc<dyn Publication>,
+    stop: CancellationToken,
+}
+
+type Answer<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[async_trait]
+impl Registry for Service {
+    type WatchStream = Answer<HeadUpdate>;
+    type PartsStream = Answer<Part>;
+
+    async fn watch(&self, _request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let heads = WatchStream::new(self.publication.heads())
+            .map(|signed_head| Ok(HeadUpdate { signed_head }))
+            .take_until(self.stop.clone().cancelled_owned());
+        Ok(Response::new(Box::pin(heads)))
+    }
+
+    async fn parts(&self, request: Request<PartsRequest>) -> Result<Response<Self::PartsStream>, Status> {
+        let wanted = request.into_inner().digests;
+        if wanted.is_empty() || wanted.len() > PARTS_LIMIT {
+            return Err(Status::invalid_argument(format!("ask for 1 to {PARTS_LIMIT} parts at a time")));
+        }
+        let digests: Option<Vec<Digest>> = wanted.iter().map(|d| Digest::from_slice(d)).collect();
+        let digests = digests.ok_or_else(|| Status::invalid_argument("a digest has 32 bytes"))?;
+        let publication = Arc::clone(&self.publication);
+        let parts = futures::stream::iter(digests)
+            .then(move |digest| one_part(Arc::clone(&publication), digest))
+            .take_until(self.stop.clone().cancelled_owned());
+        Ok(Response::new(Box::pin(parts)))
+    }
+}
+
+async fn one_part(publication: Arc<dyn Publication>, digest: Digest) -> Result<Part, Status> {
+    match publication.part(&digest).await {
+        Ok(Some(content)) => Ok(Part { digest: Bytes::copy_from_slice(digest.as_bytes()), content }),
+        Ok(None) => Err(Status::not_found(format!("no part {digest} was ever published here"))),
+        Err(error) => {
+            tracing::error!(%digest, error, "a part cannot be read");
+            Err(Status::internal("the registry cannot read this part"))
+        }
+    }
+}
+
+/// A connection that gives its slot back when it closes.
+struct Connection {
+    io: TlsStream<TcpStream>,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Connected for Connection {
+    type ConnectInfo = ();
+    fn connect_info(&self) {}
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct OnePart(watch::Sender<Bytes>);
+
+    #[async_trait]
+    impl Publication for OnePart {
+        fn heads(&self) -> watch::Receiver<Bytes> {
+            self.0.subscribe()
+        }
+        async fn part(&self, digest: &Digest) -> Result<Option<Bytes>, String> {
+            Ok((*digest == Digest::of(b"part")).then(|| Bytes::from_static(b"part")))
+        }
+    }
+
+    async fn ask(digests: Vec<Bytes>) -> Result<Vec<Bytes>, tonic::Code> {
+        let publication = Arc::new(OnePart(watch::Sender::new(Bytes::new())));
+        let service = Service { publication, stop: CancellationToken::new() };
+        let stream = service.parts(Request::new(PartsRequest { digests })).await.map_err(|s| s.code())?;
+        let parts: Vec<_> = stream.into_inner().collect().await;
+        parts.into_iter().map(|p| p.map(|p| p.content).map_err(|s| s.code())).collect()
+    }
+
+    #[tokio::test]
+    async fn parts_are_asked_for_by_digest_and_within_limits() {
+        let digest = |b: &[u8]| Bytes::copy_from_slice(Digest::of(b).as_bytes());
+        assert_eq!(ask(vec![digest(b"part"); 3]).await.unwrap(), vec![Bytes::from_static(b"part"); 3]);
+        assert_eq!(ask(vec![digest(b"part"), digest(b"other")]).await, Err(tonic::Code::NotFound));
+        assert_eq!(ask(vec![]).await, Err(tonic::Code::InvalidArgument));
+        assert_eq!(ask(vec![digest(b"part"); PARTS_LIMIT + 1]).await, Err(tonic::Code::InvalidArgument));
+        assert_eq!(ask(vec![Bytes::from_static(b"short")]).await, Err(tonic::Code::InvalidArgument));
+    }
+}

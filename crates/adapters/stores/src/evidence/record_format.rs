@@ -1,0 +1,120 @@
+//! The content of a record's frame, format version 1, and what the index takes from it.
+//!
+//! ```text
+//! body reference (bodies.rs) · version u8 = 1 · kind u8 · owner u32+tagged text · header u32+bytes · manifest digest 32 ·
+//! CMS u32+bytes · number of statuses u16 · their digests · local part u32+JSON
+//! ```
+
+use bytes::Bytes;
+use truc_evidence::{KeyedHash, LocalPart, NewRecord, Outcome, RecordKind, Role, StoreError, StoredRecord};
+use truc_model::{Digest, MemberId, MessageId, ServiceId, SubsystemId, Timestamp};
+
+use crate::bodies::BodyRef;
+use crate::journal::format::Reader;
+
+const VERSION: u8 = 1;
+
+fn kind_from_number(number: u8) -> Option<RecordKind> {
+    let all = [RecordKind::Request, RecordKind::Response, RecordKind::Refusal, RecordKind::Unsigned];
+    all.into_iter().find(|k| k.number() == number)
+}
+
+fn push_long(out: &mut Vec<u8>, bytes: &[u8]) {
+    // Messages are far below 4 GiB: the header has its limit, and frames have one too.
+    out.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
+    out.extend_from_slice(bytes);
+}
+
+/// Writes all but the body reference.
+pub(crate) fn encode(record: &NewRecord, local_bytes: &[u8]) -> Result<Vec<u8>, StoreError> {
+    let mut out = Vec::with_capacity(256 + record.header.len() + record.cms.len() + local_bytes.len());
+    out.extend_from_slice(&[VERSION, record.kind.number()]);
+    push_long(&mut out, record.owner.tagged().as_bytes());
+    push_long(&mut out, &record.header);
+    out.extend_from_slice(record.manifest_digest.as_bytes());
+    push_long(&mut out, &record.cms);
+    let count = u16::try_from(record.statuses.len());
+    let count = count.map_err(|_| StoreError::Failed("a record has too many statuses".into()))?;
+    out.extend_from_slice(&count.to_be_bytes());
+    for status in &record.statuses {
+        out.extend_from_slice(status.as_bytes());
+    }
+    push_long(&mut out, local_bytes);
+    Ok(out)
+}
+
+/// Reads a frame's content; `None` when it is not one of this version.
+pub(crate) fn decode(sequence: u64, content: Vec<u8>) -> Option<(StoredRecord, BodyRef)> {
+    let content = Bytes::from(content);
+    let mut r = Reader(&content);
+    let body = BodyRef::decode(&mut r)?;
+    if r.u8()? != VERSION {
+        return None;
+    }
+    let kind = kind_from_number(r.u8()?)?;
+    let owner = MemberId::from_tagged(std::str::from_utf8(r.long()?).ok()?).ok()?;
+    let header = content.slice_ref(r.long()?);
+    let manifest_digest = r.digest()?;
+    let cms = content.slice_ref(r.long()?);
+    let count = r.u16()?;
+    let statuses = (0..count).map(|_| r.digest()).collect::<Option<Vec<Digest>>>()?;
+    let local_bytes = content.slice_ref(r.long()?);
+    let local: LocalPart = serde_json::from_slice(&local_bytes).ok()?;
+    let has_body = body != BodyRef::None;
+    let whole = r.0.is_empty();
+    let record = StoredRecord {
+        sequence,
+        kind,
+        owner,
+        header,
+        manifest_digest,
+        cms,
+        statuses,
+        local,
+        local_bytes,
+        has_body,
+    };
+    whole.then_some((record, body))
+}
+
+/// What the index keeps of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Summary {
+    pub(crate) kind: RecordKind,
+    pub(crate) at: Timestamp,
+    pub(crate) role: Role,
+    pub(crate) request: MessageId,
+    pub(crate) client: SubsystemId,
+    pub(crate) service: ServiceId,
+    pub(crate) officer: Option<KeyedHash>,
+    pub(crate) subject: Option<KeyedHash>,
+    pub(crate) outcome: Option<Outcome>,
+    pub(crate) fault: Option<String>,
+}
+
+impl Summary {
+    pub(crate) fn of(kind: RecordKind, local: &LocalPart) -> Self {
+        Self {
+            kind,
+            at: local.at,
+            role: local.role,
+            request: local.request,
+            client: local.client.clone(),
+            service: local.service.clone(),
+            officer: local.officer.clone(),
+            subject: local.subject.clone(),
+            outcome: local.outcome,
+            fault: local.fault.clone(),
+        }
+    }
+
+    /// How the exchange ended if this record ended it.
+    pub(crate) fn ends_as(&self) -> Option<Outcome> {
+        match self.kind {
+            RecordKind::Request => None,
+            RecordKind::Response => Some(Outcome::Ok),
+            RecordKind::Refusal => Some(self.outcome.unwrap_or(Outcome::Refused)),
+            RecordKind::Unsigned => Some(self.outcome.unwrap_or(Outcome::Failed)),
+        }
+    }
+}

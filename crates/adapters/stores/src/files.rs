@@ -1,0 +1,110 @@
+//! Small helpers over files: durable creation, room on disk, and errors with the file's name in them.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+use truc_evidence::StoreError;
+
+/// The store's error for an I/O error at `path`; a full disk or quota is [`StoreError::Full`].
+pub(crate) fn io(path: &Path, error: impl Into<std::io::Error>) -> StoreError {
+    let error = error.into();
+    let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+    if full { StoreError::Full } else { StoreError::Failed(format!("{}: {error}", path.display())) }
+}
+
+pub(crate) fn damaged(path: &Path, offset: u64, what: &str) -> StoreError {
+    StoreError::Damaged(format!("{} at byte {offset}: {what}", path.display()))
+}
+
+/// Makes a folder (mode 0700) with its parents, durably.
+pub(crate) fn make_folder(path: &Path) -> Result<(), StoreError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_folder(parent)?;
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(e) if e.kind() != ErrorKind::AlreadyExists => Err(io(path, e)),
+        _ => sync_folder(parent),
+    }
+}
+
+/// Makes the names in a folder durable.
+pub(crate) fn sync_folder(path: &Path) -> Result<(), StoreError> {
+    File::open(path).and_then(|f| f.sync_all()).map_err(|e| io(path, e))
+}
+
+/// Creates a file (mode 0600) that must not exist yet, open for reading and writing.
+pub(crate) fn create_new(path: &Path) -> Result<File, StoreError> {
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path).map_err(|e| io(path, e))
+}
+
+/// Creates `path` with this content, whole or not at all, durably. An existing file is never replaced.
+pub(crate) fn create_whole(path: &Path, content: &[u8]) -> Result<(), StoreError> {
+    let temporary = path.with_extension("tmp");
+    let _ = std::fs::remove_file(&temporary);
+    let outcome = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        std::fs::hard_link(&temporary, path)
+    })();
+    let _ = std::fs::remove_file(&temporary);
+    outcome.map_err(|e| io(path, e))?;
+    path.parent().map_or(Ok(()), sync_folder)
+}
+
+/// How much disk is asked for, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ask {
+    /// Without so much it is not worth it.
+    pub(crate) least: u64,
+    /// Taken when there is as much.
+    pub(crate) wanted: u64,
+    /// Left free on the disk, for the index and everything else.
+    pub(crate) spare: u64,
+}
+
+/// Extends `file` from its length `from` as asked; returns by how much.
+pub(crate) fn allocate(path: &Path, file: &File, from: u64, ask: Ask) -> Result<u64, StoreError> {
+    let least = ask.least.next_multiple_of(4096);
+    let disk = rustix::fs::fstatvfs(file).map_err(|e| io(path, e))?;
+    let available = disk.f_bavail.saturating_mul(disk.f_frsize).saturating_sub(ask.spare);
+    for length in [ask.wanted.max(least), least] {
+        if length > available {
+            continue;
+        }
+        let outcome = match rustix::fs::fallocate(file, FallocateFlags::empty(), from, length) {
+            Err(Errno::OPNOTSUPP) => write_zeros(file, from, length),
+            other => other.map_err(std::io::Error::from),
+        };
+        match outcome {
+            Ok(()) => return Ok(length),
+            Err(error) => {
+                // What a failed call may have taken is given back; nothing was written beyond `from`.
+                file.set_len(from).map_err(|e| io(path, e))?;
+                let error = io(path, error);
+                if error != StoreError::Full {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    Err(StoreError::Full)
+}
+
+/// For file systems without fallocate.
+fn write_zeros(file: &File, from: u64, length: u64) -> std::io::Result<()> {
+    let zeros = vec![0; 64 * 1024];
+    let mut done = 0;
+    while done < length {
+        let part = usize::try_from(length - done).unwrap_or(zeros.len()).min(zeros.len());
+        file.write_all_at(zeros.get(..part).unwrap_or(&zeros), from + done)?;
+        done += part as u64;
+    }
+    Ok(())
+}

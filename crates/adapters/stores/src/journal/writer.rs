@@ -1,0 +1,369 @@
+//! The writer: one thread that turns what waits into one batch, one `fdatasync` per file, and receipts.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use truc_evidence::{Receipt, Reservation, StoreError};
+use truc_model::{Digest, Timestamp};
+
+use super::format::{FrameType, SegmentHeader, SegmentKind, frame_length, next_chain, seed};
+use super::handle::{Entry, EntryBody, Job, Setup, Shared, Sink, Written};
+use super::scan::{Place, Point, Segment, SegmentId, segment_path};
+use super::segment::Active;
+use super::space::Room;
+use crate::bodies::{Bodies, BodyRef, Month, body_frame_length};
+use crate::files;
+use crate::keys::RecordKey;
+use crate::options::JournalOptions;
+
+/// Most entries and most bytes of content in one batch.
+const BATCH_ENTRIES: usize = 1024;
+const BATCH_BYTES: usize = 16 << 20;
+
+type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+/// An entry in the batch's buffers, with who waits for it.
+type Pending<N> = (Written<N>, Receipt, Reply<Receipt>);
+
+struct Open {
+    segment: Segment,
+    active: Active,
+}
+
+pub(super) struct Writer<N> {
+    dir: PathBuf,
+    stem: String,
+    node_key: RecordKey,
+    options: JournalOptions,
+    shared: Shared,
+    sink: Arc<dyn Sink<N>>,
+    bodies: Bodies,
+    open: Option<Open>,
+    /// The sequence and chain of what is durable; with the batch's own entries added while it is built.
+    sequence: u64,
+    chain: Digest,
+    artifacts: HashSet<Digest>,
+    last_id: Option<SegmentId>,
+    /// The month of the latest entry.
+    month: Option<Month>,
+}
+
+impl<N: Send + 'static> Writer<N> {
+    pub(super) fn new(setup: Setup, shared: Shared, sink: Arc<dyn Sink<N>>) -> Self {
+        let (sequence, chain) = setup.end.map_or((0, seed(&setup.stem)), |end| (end.sequence, end.chain));
+        Self {
+            node_key: setup.keys.node_key(),
+            bodies: Bodies::new(setup.bodies, setup.keys, setup.options.clone()),
+            dir: setup.dir,
+            stem: setup.stem,
+            options: setup.options,
+            shared,
+            sink,
+            open: None,
+            sequence,
+            chain,
+            artifacts: setup.artifacts,
+            last_id: None,
+            month: None,
+        }
+    }
+
+    /// Works until the queue is closed and empty.
+    pub(super) fn run(mut self, jobs: &Receiver<Job<N>>) {
+        while let Ok(first) = jobs.recv() {
+            let mut batch = vec![first];
+            let mut bytes = 0;
+            while batch.len() < BATCH_ENTRIES && bytes < BATCH_BYTES {
+                let Ok(job) = jobs.try_recv() else { break };
+                bytes += size(&job);
+                batch.push(job);
+            }
+            self.commit(batch);
+        }
+        if let Some(open) = self.open {
+            open.active.finish();
+        }
+        self.bodies.finish();
+    }
+
+    fn commit(&mut self, batch: Vec<Job<N>>) {
+        if let Err(error) = self.turn() {
+            for job in batch {
+                refuse(job, &error);
+            }
+            return;
+        }
+        let before = (self.sequence, self.chain);
+        let mut pending = Vec::with_capacity(batch.len());
+        let mut new_artifacts = HashSet::new();
+        let mut broken = None;
+        for job in batch {
+            if let Some(error) = &broken {
+                refuse(job, error);
+                continue;
+            }
+            let (mut entry, reply) = match job {
+                Job::Append(entry, reply) => (entry, reply),
+                Job::Reserve(room, reply) => {
+                    answer(reply, self.reserve(room));
+                    continue;
+                }
+            };
+            if let Err(error) = self.make_room(&mut entry, &new_artifacts) {
+                answer(reply, Err(error));
+                continue;
+            }
+            match self.add(*entry, &mut new_artifacts) {
+                Ok((written, receipt)) => pending.push((written, receipt, reply)),
+                // The buffers may hold half an entry now: the whole batch is lost.
+                Err(error) => {
+                    answer(reply, Err(error.clone()));
+                    broken = Some(error);
+                }
+            }
+        }
+        match broken.map_or_else(|| self.flush(), Err) {
+            Ok(()) => self.publish(pending, new_artifacts),
+            Err(error) => self.give_up(pending, before, &error),
+        }
+    }
+
+    /// Bodies first: a record that can be read has its body.
+    fn flush(&mut self) -> Result<(), StoreError> {
+        self.bodies.flush()?;
+        self.open.as_mut().map_or(Ok(()), |o| o.active.flush())
+    }
+
+    fn publish(&mut self, pending: Vec<Pending<N>>, new_artifacts: HashSet<Digest>) {
+        if let Some((last, ..)) = pending.last() {
+            self.shared.extent().end = Some(last.after);
+        }
+        self.artifacts.extend(new_artifacts);
+        let mut written = Vec::with_capacity(pending.len());
+        let mut replies = Vec::with_capacity(pending.len());
+        for (entry, receipt, reply) in pending {
+            written.push(entry);
+            replies.push((receipt, reply));
+        }
+        if !written.is_empty() {
+            self.sink.durable(written);
+        }
+        for (receipt, reply) in replies {
+            answer(reply, Ok(receipt));
+        }
+        self.tell_free();
+    }
+
+    /// Leaves the segments as they are, for ever: after a failed sync nobody knows what is in them. The next one says where it
+    /// goes on, and what lies behind that point never counts.
+    fn give_up(&mut self, pending: Vec<Pending<N>>, before: (u64, Digest), error: &StoreError) {
+        if self.open.is_some() {
+            tracing::error!(stem = %self.stem, %error, "a batch could not be written; a new segment follows");
+        }
+        self.open = None;
+        self.bodies.abandon();
+        (self.sequence, self.chain) = before;
+        for (_, _, reply) in pending {
+            answer(reply, Err(error.clone()));
+        }
+        // At once, while it is known what counts: a crash before the new header would bring unacknowledged frames back.
+        let _ = self.turn();
+        self.tell_free();
+    }
+
+    fn tell_free(&self) {
+        let free =
+            Room { journal: self.open.as_ref().map_or(0, |o| o.active.free()), body: self.bodies.free() };
+        *self.shared.space.lock() = free;
+    }
+
+    /// Opens a segment when there is none or the current one is long enough. When the disk has no room for a new one, the
+    /// current one goes on: what was promised lies there.
+    fn turn(&mut self) -> Result<(), StoreError> {
+        if self.open.as_ref().is_some_and(|o| o.active.end() < self.options.segment_limit) {
+            return Ok(());
+        }
+        match self.create() {
+            Ok(open) => {
+                self.shared.extent().segments.push(open.segment.clone());
+                if let Some(old) = self.open.replace(open) {
+                    old.active.finish();
+                }
+                self.tell_free();
+                Ok(())
+            }
+            Err(StoreError::Full) if self.open.is_some() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn create(&mut self) -> Result<Open, StoreError> {
+        let taken = super::scan::list_names(&self.dir, &self.stem)?;
+        let same = taken.iter().map(|(id, _)| *id).chain(self.last_id).filter(|id| id.first == self.sequence);
+        let n = same.map(|id| id.n).max().map_or(1, |n| n + 1);
+        let id = SegmentId { first: self.sequence, n };
+        self.last_id = Some(id);
+        let salt = self.options.hooks.random32()?;
+        let header = SegmentHeader { kind: SegmentKind::Journal, salt, first: id.first, chain: self.chain };
+        let path = segment_path(&self.dir, &self.stem, id);
+        let least = self.shared.space.promised().journal;
+        let active = Active::create(&path, &header, least, &self.options)?;
+        Ok(Open { segment: Segment { id, path, header }, active })
+    }
+
+    fn reserve(&mut self, room: Room) -> Result<Reservation, StoreError> {
+        loop {
+            if let Some(promise) = self.shared.promise(room) {
+                return Ok(promise);
+            }
+            let missing = self.shared.space.missing(&self.shared.space.lock(), room);
+            self.grow(missing, room.body)?;
+        }
+    }
+
+    /// Takes the room that `entry` needs, from its own promise or from the disk.
+    fn make_room(&mut self, entry: &mut Entry<N>, new_artifacts: &HashSet<Digest>) -> Result<(), StoreError> {
+        let need = self.need(entry, new_artifacts);
+        self.month = Some(entry.month);
+        if need.body > 0 {
+            let promised = self.shared.space.promised().body;
+            let outcome = self.bodies.turn(entry.month, promised + need.body);
+            self.tell_free();
+            outcome?;
+        }
+        let mut promise = entry.room.take();
+        loop {
+            let missing = {
+                let mut free = self.shared.space.lock();
+                drop(promise.take());
+                let missing = self.shared.space.missing(&free, need);
+                if missing == Room::default() {
+                    free.journal -= need.journal;
+                    free.body -= need.body;
+                }
+                missing
+            };
+            if missing == Room::default() {
+                self.bodies.claim(need.body);
+                self.open.iter_mut().for_each(|o| o.active.claim(need.journal));
+                return Ok(());
+            }
+            self.grow(missing, need.body)?;
+        }
+    }
+
+    /// Exact bytes of the frames that the entry will make.
+    fn need(&self, entry: &Entry<N>, new_artifacts: &HashSet<Digest>) -> Room {
+        let (reference, body) = match (&entry.body, entry.kind) {
+            (EntryBody::Bytes(bytes), _) => (BodyRef::ENCODED, body_frame_length(bytes.len())),
+            (_, FrameType::Record) => (1, 0),
+            _ => (0, 0),
+        };
+        let mut journal = frame_length(entry.key.id().len(), reference + entry.payload.len());
+        let mut seen = HashSet::new();
+        for (digest, bytes) in &entry.artifacts {
+            if !self.artifacts.contains(digest) && !new_artifacts.contains(digest) && seen.insert(digest) {
+                journal += frame_length(self.node_key.id().len(), bytes.len());
+            }
+        }
+        Room { journal, body }
+    }
+
+    fn grow(&mut self, missing: Room, body: u64) -> Result<(), StoreError> {
+        let outcome = (|| {
+            if missing.journal > 0 {
+                let open = self.open.as_mut().ok_or(StoreError::Full)?;
+                open.active.grow(missing.journal)?;
+            }
+            if missing.body > 0 && self.bodies.is_open() {
+                self.bodies.grow(missing.body)?;
+            } else if missing.body > 0 {
+                let month = self.month.map_or_else(|| self.month_by_file(), Ok)?;
+                self.bodies.turn(month, self.shared.space.promised().body + body)?;
+            }
+            Ok(())
+        })();
+        self.tell_free();
+        outcome
+    }
+
+    /// The month, as the file system has it: for room that is kept before any entry has told its time. Bodies of another month
+    /// begin a segment of their own.
+    fn month_by_file(&self) -> Result<Month, StoreError> {
+        let path = self.open.as_ref().map(|o| o.active.path()).ok_or(StoreError::Full)?;
+        let modified = std::fs::metadata(path).and_then(|m| m.modified()).map_err(|e| files::io(path, e))?;
+        let since = modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Ok(Month::of(Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(0))))
+    }
+
+    /// Puts the entry's frames into the buffers.
+    fn add(
+        &mut self,
+        entry: Entry<N>,
+        new_artifacts: &mut HashSet<Digest>,
+    ) -> Result<(Written<N>, Receipt), StoreError> {
+        let sequence = self.sequence;
+        let reference = match &entry.body {
+            EntryBody::None => BodyRef::None,
+            EntryBody::Empty => BodyRef::Empty,
+            EntryBody::Bytes(bytes) => self.bodies.push(sequence, bytes)?,
+        };
+        let node_key = self.node_key.clone();
+        let mut artifacts = Vec::new();
+        for (digest, bytes) in &entry.artifacts {
+            if !self.artifacts.contains(digest) && new_artifacts.insert(*digest) {
+                let place = self.push(FrameType::Artifact, &node_key, &[bytes])?;
+                artifacts.push((*digest, place));
+            }
+        }
+        let reference = if entry.kind == FrameType::Record { reference.encode() } else { Vec::new() };
+        let place = self.push(entry.kind, &entry.key, &[&reference, &entry.payload])?;
+        self.sequence += 1;
+        let after = self.point()?;
+        let receipt = Receipt { sequence, chain: self.chain, leaf: (entry.leaf)(sequence) };
+        Ok((Written { sequence, place, artifacts, after, note: entry.note }, receipt))
+    }
+
+    fn push(&mut self, kind: FrameType, key: &RecordKey, parts: &[&[u8]]) -> Result<Place, StoreError> {
+        let open = self.open.as_mut().ok_or(StoreError::Full)?;
+        let (offset, frame) = open.active.push(kind, self.sequence, key, parts)?;
+        self.chain = next_chain(self.chain, frame);
+        Ok(Place { segment: open.segment.id, offset })
+    }
+
+    fn point(&self) -> Result<Point, StoreError> {
+        let open = self.open.as_ref().ok_or(StoreError::Full)?;
+        let place = Place { segment: open.segment.id, offset: open.active.end() };
+        Ok(Point { place, frame: open.active.next_frame(), sequence: self.sequence, chain: self.chain })
+    }
+}
+
+fn size<N>(job: &Job<N>) -> usize {
+    match job {
+        Job::Reserve(..) => 0,
+        Job::Append(entry, _) => {
+            let body = match &entry.body {
+                EntryBody::Bytes(bytes) => bytes.len(),
+                EntryBody::None | EntryBody::Empty => 0,
+            };
+            entry.payload.len()
+                + body
+                + entry.artifacts.iter().map(|(_, b): &(Digest, Bytes)| b.len()).sum::<usize>()
+        }
+    }
+}
+
+fn refuse<N>(job: Job<N>, error: &StoreError) {
+    match job {
+        Job::Append(_, reply) => answer(reply, Err(error.clone())),
+        Job::Reserve(_, reply) => answer(reply, Err(error.clone())),
+    }
+}
+
+/// Whoever asked may have gone; the entry stays.
+fn answer<T>(reply: Reply<T>, outcome: Result<T, StoreError>) {
+    let _ = reply.send(outcome);
+}

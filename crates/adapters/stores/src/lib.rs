@@ -1,0 +1,23 @@
+//! Evidence and decisions on disk: one journal of append-only segments, and sled as its index.
+//!
+//! What is acknowledged was `fdatasync`ed (design §5, protocol P4.3); the index can be thrown away at any time. This crate must not
+//! decide what is recorded, hold a key longer than its caller, or let sled be the only copy of anything.
+
+mod bodies;
+mod decisions;
+mod evidence;
+mod files;
+mod folder;
+mod fsck;
+mod journal;
+mod keys;
+mod options;
+#[cfg(test)]
+mod tests;
+
+pub use decisions::DecisionJournal;
+pub use evidence::EvidenceJournal;
+pub use folder::{DataFolder, FolderError};
+pub use fsck::{FsckReport, Problem, fsck};
+pub use keys::{RecordKey, RecordKeys};
+pub use options::JournalOptions;

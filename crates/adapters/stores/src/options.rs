@@ -1,0 +1,100 @@
+//! Sizes of a journal, and the two things tests replace.
+
+use ring::rand::{SecureRandom as _, SystemRandom};
+use truc_evidence::StoreError;
+
+/// How a journal uses memory and disk. The defaults suit a node.
+#[derive(Debug, Clone)]
+pub struct JournalOptions {
+    /// Disk is taken in steps of so many bytes.
+    pub(crate) step: u64,
+    /// A segment is followed by the next when it is longer, in bytes.
+    pub(crate) segment_limit: u64,
+    /// So many bytes of the disk are never taken: the index and everything else must go on when the journal is refused room.
+    pub(crate) spare: u64,
+    /// Appends that may wait; one more is refused as busy.
+    pub(crate) queue: usize,
+    /// Records the index may trail by; with more, appends are refused as busy.
+    pub(crate) trail: usize,
+    pub(crate) hooks: Hooks,
+}
+
+impl Default for JournalOptions {
+    fn default() -> Self {
+        Self {
+            step: 8 << 20,
+            segment_limit: 64 << 20,
+            spare: 16 << 20,
+            queue: 4096,
+            trail: 100_000,
+            hooks: Hooks::default(),
+        }
+    }
+}
+
+impl JournalOptions {
+    /// What to ask the disk for when `least` bytes are needed.
+    pub(crate) fn ask(&self, least: u64) -> crate::files::Ask {
+        crate::files::Ask { least, wanted: self.step.max(least), spare: self.spare }
+    }
+    /// Sizes for a journal of few, small entries, to which the rest of a full disk may go: a decision must be possible
+    /// when traffic is refused.
+    pub(crate) fn small() -> Self {
+        Self { step: 256 << 10, segment_limit: 16 << 20, spare: 0, ..Self::default() }
+    }
+    /// Takes disk in steps of `step` bytes and begins a new segment after `limit` bytes.
+    #[must_use]
+    pub fn sizes(mut self, step: u64, limit: u64) -> Self {
+        (self.step, self.segment_limit) = (step.max(4096), limit.max(4096));
+        self
+    }
+    /// Leaves `bytes` of the disk free.
+    #[must_use]
+    pub fn spare(mut self, bytes: u64) -> Self {
+        self.spare = bytes;
+        self
+    }
+    /// Lets `waiting` appends wait before one is refused as busy.
+    #[must_use]
+    pub fn queue(mut self, waiting: usize) -> Self {
+        self.queue = waiting.max(1);
+        self
+    }
+}
+
+/// Random numbers and disk errors, replaced by tests of this crate only.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Hooks {
+    /// Random bytes become a counter, so that segments are the same each time.
+    #[cfg(test)]
+    pub(crate) counted: Option<std::sync::Arc<std::sync::atomic::AtomicU8>>,
+    /// So many of the next syncs fail.
+    #[cfg(test)]
+    pub(crate) failing_syncs: std::sync::Arc<std::sync::atomic::AtomicU32>,
+}
+
+impl Hooks {
+    pub(crate) fn random32(&self) -> Result<[u8; 32], StoreError> {
+        #[cfg(test)]
+        if let Some(counter) = &self.counted {
+            return Ok([counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst); 32]);
+        }
+        let mut bytes = [0; 32];
+        let filled = SystemRandom::new().fill(&mut bytes);
+        filled.map_err(|_| StoreError::Failed("the system gives no random numbers".into()))?;
+        Ok(bytes)
+    }
+
+    /// `fdatasync`, the one place that makes anything durable.
+    pub(crate) fn sync(&self, file: &std::fs::File) -> std::io::Result<()> {
+        #[cfg(test)]
+        {
+            use std::sync::atomic::Ordering::SeqCst;
+            let failing = self.failing_syncs.fetch_update(SeqCst, SeqCst, |n| n.checked_sub(1));
+            if failing.is_ok() {
+                return Err(std::io::Error::other("injected"));
+            }
+        }
+        Ok(rustix::fs::fdatasync(file)?)
+    }
+}

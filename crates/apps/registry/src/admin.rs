@@ -1,0 +1,231 @@
+//! The administration API: HTTP on loopback, `Authorization: Bearer`, JSON.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodFilter, get, on};
+use axum::{Json, Router};
+use http::{Method, StatusCode, header};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use truc_directory::Directory;
+use truc_governance::{GovernanceError, Published};
+use truc_model::{Clock, Digest};
+
+use crate::error::RegistryError;
+use crate::run::Job;
+use crate::verbs::{
+    AddAlias, AddMember, AddSubsystem, AddToGroup, CloseMember, CreateGroup, InstallTrust, MoveNode,
+    RegisterCertificate, RegisterNode, RemoveFromGroup, RenameMember, RevokeCertificate, Serve, StopServing,
+    Verb,
+};
+
+/// Longest request body.
+const BODY_LIMIT: usize = 1024 * 1024;
+/// Limit for one decision.
+const DECISION: Duration = Duration::from_secs(30);
+/// How long open answers may take when the API stops.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// What the handlers share.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    token: Digest,
+    jobs: mpsc::Sender<Job>,
+    published: watch::Receiver<Published>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Desk {
+    pub(crate) fn new(
+        token: String,
+        jobs: mpsc::Sender<Job>,
+        published: watch::Receiver<Published>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { token: Digest::of(token.as_bytes()), jobs, published, clock }
+    }
+
+    fn directory(&self) -> Arc<Directory> {
+        Arc::clone(&self.published.borrow().directory)
+    }
+}
+
+pub(crate) async fn serve(
+    listener: TcpListener,
+    desk: Desk,
+    stop: CancellationToken,
+) -> Result<(), RegistryError> {
+    let stopping = stop.clone();
+    let server = axum::serve(listener, router(desk)).with_graceful_shutdown(stop.cancelled_owned());
+    let bounded = async {
+        stopping.cancelled().await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        ended = server => ended.map_err(|e| RegistryError::Stopped(e.to_string())),
+        () = bounded => Ok(()),
+    }
+}
+
+fn router(desk: Desk) -> Router {
+    let mut router = Router::new()
+        .route("/api/v1/status", get(status))
+        .route("/api/v1/directory", get(directory))
+        .route("/api/v1/members", get(members))
+        .route("/api/v1/nodes", get(nodes))
+        .route("/api/v1/subsystems", get(subsystems))
+        .route("/api/v1/certificates", get(certificates))
+        .route("/api/v1/groups", get(groups))
+        .route("/api/v1/trust-services", get(trust_services));
+    router = verb::<AddMember>(router);
+    router = verb::<RenameMember>(router);
+    router = verb::<CloseMember>(router);
+    router = verb::<AddSubsystem>(router);
+    router = verb::<RegisterNode>(router);
+    router = verb::<MoveNode>(router);
+    router = verb::<Serve>(router);
+    router = verb::<StopServing>(router);
+    router = verb::<RegisterCertificate>(router);
+    router = verb::<RevokeCertificate>(router);
+    router = verb::<CreateGroup>(router);
+    router = verb::<AddToGroup>(router);
+    router = verb::<RemoveFromGroup>(router);
+    router = verb::<AddAlias>(router);
+    router = verb::<InstallTrust>(router);
+    router
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn_with_state(desk.clone(), authenticate))
+        .with_state(desk)
+}
+
+fn verb<V: Verb>(router: Router<Desk>) -> Router<Desk> {
+    let filter = if V::METHOD == Method::DELETE { MethodFilter::DELETE } else { MethodFilter::POST };
+    router.route(V::PATH, on(filter, apply::<V>))
+}
+
+/// Nothing is answered without the token. Digests are compared, so that the time taken says nothing about it.
+async fn authenticate(State(desk): State<Desk>, request: Request, next: Next) -> Response {
+    let given = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    let given = given.and_then(|v| v.strip_prefix("Bearer ")).map(|t| Digest::of(t.trim().as_bytes()));
+    if given == Some(desk.token) {
+        next.run(request).await
+    } else {
+        refusal(StatusCode::UNAUTHORIZED, "send the token of the admin-token file as Authorization: Bearer")
+    }
+}
+
+fn refusal(status: StatusCode, sentence: &str) -> Response {
+    (status, Json(json!({ "error": sentence }))).into_response()
+}
+
+async fn apply<V: Verb>(State(desk): State<Desk>, body: Bytes) -> Response {
+    let read = serde_json::from_slice::<V>(&body).map_err(|e| e.to_string()).and_then(V::command);
+    let command = match read {
+        Ok(command) => command,
+        Err(sentence) => return refusal(StatusCode::BAD_REQUEST, &sentence),
+    };
+    let (answer, outcome) = oneshot::channel();
+    let job = Job { command, actor: "admin".to_owned(), answer };
+    if desk.jobs.try_send(job).is_err() {
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, "too many decisions are waiting; try again");
+    }
+    match timeout(DECISION, outcome).await {
+        Ok(Ok(Ok(outcome))) => Json(outcome).into_response(),
+        Ok(Ok(Err(error))) => refusal(status_of(&error), &error.to_string()),
+        _ => refusal(StatusCode::GATEWAY_TIMEOUT, "the decision took too long; look whether it was taken"),
+    }
+}
+
+fn status_of(error: &RegistryError) -> StatusCode {
+    use GovernanceError as G;
+    match error {
+        RegistryError::Refused(refused) => match refused {
+            G::Duplicate(_) | G::StillServing { .. } | G::MemberClosed(_) => StatusCode::CONFLICT,
+            G::UnknownMember(_)
+            | G::UnknownSubsystem(_)
+            | G::UnknownNode(_)
+            | G::UnknownGroup(_)
+            | G::UnknownCertificate(_)
+            | G::NotRegistered(_) => StatusCode::NOT_FOUND,
+            G::Store(_) | G::Journal(_) | G::NotInitialised => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::BAD_REQUEST,
+        },
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+async fn status(State(desk): State<Desk>) -> Json<Value> {
+    let directory = desk.directory();
+    let freshness = format!("{:?}", directory.freshness(desk.clock.now())).to_lowercase();
+    Json(json!({
+        "instance": directory.instance(), "epoch": directory.epoch(), "version": directory.version(),
+        "digest": directory.head_digest(), "issued": directory.issued(), "expires": directory.expires(),
+        "freshness": freshness, "members": directory.members().count(), "nodes": directory.nodes().count(),
+        "auditLog": directory.head().audit_log,
+    }))
+}
+
+async fn directory(State(desk): State<Desk>) -> Json<Value> {
+    Json(show(&desk.directory()))
+}
+
+/// The whole directory as people read it.
+pub(crate) fn show(directory: &Directory) -> Value {
+    json!({
+        "head": directory.head(), "digest": directory.head_digest(), "root": directory.root(),
+        "trustServices": directory.trust_services(), "members": directory.members().collect::<Vec<_>>(),
+        "groups": directory.groups().groups,
+    })
+}
+
+async fn members(State(desk): State<Desk>) -> Json<Value> {
+    Json(json!(desk.directory().members().collect::<Vec<_>>()))
+}
+
+async fn nodes(State(desk): State<Desk>) -> Json<Value> {
+    Json(json!(desk.directory().members().flat_map(|m| &m.nodes).collect::<Vec<_>>()))
+}
+
+async fn subsystems(State(desk): State<Desk>) -> Json<Value> {
+    let directory = desk.directory();
+    let of = |m: &truc_directory::MemberEntry| {
+        let id = m.id.to_string();
+        m.subsystems
+            .iter()
+            .map(|s| json!({ "id": format!("{id}/{}", s.code), "name": s.name }))
+            .collect::<Vec<_>>()
+    };
+    Json(json!(directory.members().flat_map(of).collect::<Vec<_>>()))
+}
+
+async fn certificates(State(desk): State<Desk>) -> Json<Value> {
+    let directory = desk.directory();
+    let mut all = Vec::new();
+    for member in directory.members() {
+        for certificate in &member.sign_certificates {
+            let holder = member.id.to_string();
+            all.push(json!({ "usage": "sign", "holder": holder, "fingerprint": certificate.fingerprint }));
+        }
+        for node in &member.nodes {
+            let one = |f| json!({ "usage": "auth", "holder": node.id.to_string(), "fingerprint": f });
+            all.extend(node.auth_certificates.iter().map(one));
+        }
+    }
+    Json(json!(all))
+}
+
+async fn groups(State(desk): State<Desk>) -> Json<Value> {
+    Json(json!(desk.directory().groups().groups))
+}
+
+async fn trust_services(State(desk): State<Desk>) -> Json<Value> {
+    Json(json!(desk.directory().trust_services()))
+}

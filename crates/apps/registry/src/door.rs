@@ -1,0 +1,149 @@
+//! How the verbs reach the registry: the folder itself while nothing runs on it, the administration API otherwise.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use truc_directory::TrustServices;
+use truc_governance::TrustChange;
+use truc_model::Clock;
+
+use crate::admin::show;
+use crate::config::RegistryConfig;
+use crate::error::RegistryError;
+use crate::office::Office;
+use crate::run::read_token;
+use crate::setup::endorse_change;
+use crate::verbs::{InstallTrust, Outcome, Verb};
+
+/// Limit for one answer of the API.
+const ANSWER: Duration = Duration::from_secs(40);
+/// Longest answer taken.
+const ANSWER_LIMIT: usize = 64 * 1024 * 1024;
+
+/// A way to one registry.
+pub enum Door {
+    /// The stopped registry's folder.
+    Folder(Box<Office>),
+    /// The running registry's API.
+    Api {
+        /// Its address.
+        address: SocketAddr,
+        /// Its token.
+        token: String,
+    },
+}
+
+impl Door {
+    /// Opens the folder, or falls back on the API when a registry runs on it.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn open(config: &Path, clock: Arc<dyn Clock>) -> Result<Self, RegistryError> {
+        let config = RegistryConfig::load(config)?;
+        match Office::open(&config, clock).await {
+            Ok(office) => Ok(Self::Folder(Box::new(office))),
+            Err(RegistryError::Folder(truc_stores::FolderError::InUse(_))) => {
+                let token = read_token(&config.admin_token_file).await?;
+                Ok(Self::Api { address: config.admin_listen, token })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Carries out a verb; decided and published when this returns.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn apply<V: Verb>(&mut self, verb: V) -> Result<Outcome, RegistryError> {
+        match self {
+            Self::Folder(office) => {
+                let command = verb.command().map_err(RegistryError::Invalid)?;
+                let receipt = office.execute(command, "command-line").await?;
+                let version = office.publish().await?.directory.version();
+                Ok(Outcome { sequence: receipt.sequence, version })
+            }
+            Self::Api { address, token } => {
+                let body = serde_json::to_vec(&verb).map_err(|e| RegistryError::Invalid(e.to_string()))?;
+                let answer = call(*address, token, V::METHOD, V::PATH, body).await?;
+                serde_json::from_value(answer).map_err(|e| odd(*address, &e))
+            }
+        }
+    }
+
+    /// The directory as people read it; its `members` hold subsystems, certificates and nodes.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn directory(&mut self) -> Result<Value, RegistryError> {
+        match self {
+            Self::Folder(office) => Ok(show(&office.publish().await?.directory)),
+            Self::Api { address, token } => {
+                call(*address, token, Method::GET, "/api/v1/directory", vec![]).await
+            }
+        }
+    }
+
+    /// Approves or withdraws a CA or TSA with the root key in the folder `root` (a pilot's `root/`).
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn change_trust(&mut self, root: &Path, change: TrustChange) -> Result<Outcome, RegistryError> {
+        let current = match self {
+            Self::Folder(office) => office.state()?.trust_services().clone(),
+            Self::Api { address, token } => {
+                let answer = call(*address, token, Method::GET, "/api/v1/trust-services", vec![]).await?;
+                serde_json::from_value::<TrustServices>(answer).map_err(|e| odd(*address, &e))?
+            }
+        };
+        let endorsed = endorse_change(root, &current, change).await?;
+        self.apply(InstallTrust { endorsed }).await
+    }
+}
+
+fn odd(address: SocketAddr, why: &dyn ToString) -> RegistryError {
+    RegistryError::Admin { address: address.to_string(), why: why.to_string() }
+}
+
+async fn call(
+    address: SocketAddr,
+    token: &str,
+    method: Method,
+    path: &str,
+    body: Vec<u8>,
+) -> Result<Value, RegistryError> {
+    let failed = |e: &dyn ToString| odd(address, e);
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, address.to_string())
+        .header(header::AUTHORIZATION, format!("Bearer {token}"))
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Full::new(Bytes::from(body)))
+        .map_err(|e| failed(&e))?;
+    let exchange = async {
+        let stream = TcpStream::connect(address).await.map_err(|e| failed(&e))?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| failed(&e))?;
+        let driver = tokio::spawn(connection);
+        let response = sender.send_request(request).await.map_err(|e| failed(&e))?;
+        let status = response.status();
+        let body =
+            Limited::new(response.into_body(), ANSWER_LIMIT).collect().await.map_err(|e| failed(&e))?;
+        driver.abort();
+        let value: Value = serde_json::from_slice(&body.to_bytes()).map_err(|e| failed(&e))?;
+        if status.is_success() {
+            return Ok(value);
+        }
+        Err(failed(&value.get("error").and_then(Value::as_str).unwrap_or("refused")))
+    };
+    timeout(ANSWER, exchange).await.map_err(|_| failed(&"no answer in time"))?
+}

@@ -1,0 +1,89 @@
+//! Why the registry does not do what was asked.
+
+use std::path::{Path, PathBuf};
+
+use truc_directory::FormatError;
+use truc_directory_sync::{FolderError, ServeError};
+use truc_evidence::StoreError;
+use truc_governance::{GovernanceError, PublishError};
+use truc_keys::SignerError;
+use truc_keystores::KeyStoreError;
+
+use crate::config::ConfigError;
+
+/// Why the registry does not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The configuration file has mistakes.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] truc_stores::FolderError),
+    /// There is a registry already.
+    #[error("{0} holds a registry already; `truc registry init` needs a new folder")]
+    Exists(PathBuf),
+    /// There is none.
+    #[error("{0} holds no registry; run `truc registry init` first")]
+    NoRegistry(PathBuf),
+    /// A file cannot be read or written.
+    #[error("{path}: {why}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// The key files cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyStoreError),
+    /// A key is not there or does not sign.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    /// The journal cannot be used.
+    #[error("the registry's journal: {0}")]
+    Journal(#[from] StoreError),
+    /// The folder of published parts cannot be used.
+    #[error(transparent)]
+    Parts(#[from] FolderError),
+    /// A document cannot be read.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The decision was not taken.
+    #[error(transparent)]
+    Refused(#[from] GovernanceError),
+    /// The decision was taken but not published.
+    #[error("not published: {0}")]
+    Publish(#[from] PublishError),
+    /// The gRPC door.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {why}; is another registry running?")]
+    Listen {
+        /// Which address.
+        address: String,
+        /// What the system says.
+        why: String,
+    },
+    /// The running registry refused or did not answer.
+    #[error("the running registry at {address}: {why}")]
+    Admin {
+        /// Its administration address.
+        address: String,
+        /// What it said.
+        why: String,
+    },
+    /// Something given is not what it should be.
+    #[error("{0}")]
+    Invalid(String),
+    /// A task of this process stopped.
+    #[error("a task of the registry stopped: {0}")]
+    Stopped(String),
+}
+
+impl RegistryError {
+    pub(crate) fn file(path: &Path, why: impl ToString) -> Self {
+        Self::File { path: path.to_owned(), why: why.to_string() }
+    }
+}

@@ -1,0 +1,106 @@
+//! `records.json`: what the exporting node recorded, and which supporting files lie in the container.
+
+use serde::{Deserialize, Serialize};
+use truc_message::{Kind, manifest};
+use truc_model::{Digest, MemberId, MessageId};
+
+use crate::record::RecordKind;
+
+/// The version of the notes, of README.txt and of the names in META-INF together. The golden container of each version
+/// stays in the tests: a change to any of them is a new version beside the old one.
+pub(super) const VERSION: u32 = 1;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Notes {
+    pub(super) v: u32,
+    pub(super) request: MessageId,
+    pub(super) records: Vec<RecordNote>,
+    /// Supporting files, in the order of their names.
+    pub(super) files: Vec<FileNote>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RecordNote {
+    pub(super) sequence: u64,
+    pub(super) kind: RecordKind,
+    pub(super) owner: MemberId,
+    /// The signed message; none for an unsigned fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) message: Option<MessageNote>,
+    pub(super) manifest_digest: Digest,
+    pub(super) statuses: Vec<Digest>,
+    /// The local part's exact text, as digested into the leaf.
+    pub(super) local: String,
+    /// The leaf's hash as the node has it.
+    pub(super) leaf: Digest,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct MessageNote {
+    pub(super) kind: Kind,
+    pub(super) id: MessageId,
+    /// False when the node no longer held the body, or never stored it: then only its digest is here.
+    pub(super) body: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct FileNote {
+    pub(super) name: String,
+    pub(super) sha256: Digest,
+}
+
+impl MessageNote {
+    pub(super) fn names(&self) -> manifest::Names {
+        manifest::names(self.kind, self.id)
+    }
+    /// `<kind>-<id>`, as people are shown it.
+    pub(super) fn stem(&self) -> String {
+        format!("{}-{}", self.kind.as_str(), self.id)
+    }
+}
+
+impl Notes {
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        // String keys and no failing Serialize: this cannot fail.
+        let mut text = serde_json::to_vec_pretty(self).unwrap_or_default();
+        text.push(b'\n');
+        text
+    }
+
+    /// Reads exactly what [`Notes::to_bytes`] writes and nothing else.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Probe {
+            v: u64,
+        }
+        let Probe { v } = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        if v != u64::from(VERSION) {
+            return Err(format!("notes of version {v}; this version of truc knows {VERSION} only, so use a newer one"));
+        }
+        let notes: Self = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        if notes.to_bytes() != bytes {
+            return Err("not written as truc writes it".into());
+        }
+        let in_order = notes.files.is_sorted_by(|a, b| a.name < b.name);
+        let rising = notes.records.is_sorted_by(|a, b| a.sequence < b.sequence);
+        if notes.records.is_empty() || !in_order || !rising {
+            return Err("no records, or records or files out of order".into());
+        }
+        Ok(notes)
+    }
+
+    /// Each message once, in the order of the records.
+    pub(super) fn messages(&self) -> Vec<MessageNote> {
+        let mut seen: Vec<MessageNote> = Vec::new();
+        for note in self.records.iter().filter_map(|record| record.message) {
+            if !seen.contains(&note) {
+                seen.push(note);
+            }
+        }
+        seen
+    }
+}

@@ -1,0 +1,243 @@
+//! `README.txt`: the by-hand steps for one container, as a text that is at the same time a shell script (protocol P5.6).
+//!
+//! It is written from the container's other files alone, so that [`super::verify`] can write it again and compare: nobody
+//! can slip commands of their own to the person who follows it. Everything put into a command is a UUID, hexadecimal
+//! digits, base64 or a number.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use truc_directory::{Endorsed, TrustServices};
+use truc_message::{Header, manifest};
+use truc_model::{Digest, Timestamp};
+use truc_trust::{Certificate, cms, ocsp};
+
+use super::names;
+use super::notes::{MessageNote, Notes, RecordNote};
+use crate::record::LocalPart;
+
+type Files = BTreeMap<String, Bytes>;
+
+const OPENING: &str = r#"# HỒ SƠ BẰNG CHỨNG CỦA MỘT LẦN TRAO ĐỔI - CÁCH TỰ KIỂM TRA
+# EVIDENCE OF ONE EXCHANGE - HOW TO CHECK IT BY HAND
+#
+# Chỉ cần: openssl (3.0 trở lên), unzip, cat, sort, cmp. Không cần mạng, không cần phần mềm Trục.
+# All it takes: openssl (3.0 or later), unzip, cat, sort, cmp. No network, no software of Trục.
+#
+# Dòng bắt đầu bằng # là lời giải thích, các dòng còn lại là lệnh. Hãy giải nén hồ sơ vào một thư mục trống, đặt cạnh thư
+# mục đó tệp hồ sơ (container.asice) và chứng thư gốc của tổ chức chứng thực (ca.pem), rồi chạy từng lệnh trong thư mục,
+# hoặc chạy tất cả: sh -e META-INF/notes/README.txt
+# Lines that begin with # explain, the other lines are commands. Unpack the container into an empty folder, put the
+# container (container.asice) and the certificate of the certificate authority (ca.pem) beside that folder, then run the
+# commands one by one inside it, or all at once: sh -e META-INF/notes/README.txt
+#
+# Chứng thư gốc phải lấy từ tổ chức chứng thực hoặc cơ quan quản lý danh bạ, KHÔNG lấy từ hồ sơ này.
+# Take the authority's certificate from the authority or from the registry, NEVER from this container.
+CONTAINER=${CONTAINER:-../container.asice}
+CA=${CA:-../ca.pem}
+
+# 1. Không có hai mục trùng tên / No two entries bear one name (cmp must say nothing)
+unzip -Z1 "$CONTAINER" | sort > check-names.txt
+unzip -Z1 "$CONTAINER" | sort -u | cmp - check-names.txt
+"#;
+
+const CLOSING: &str = r#"
+# HỒ SƠ NÀY CHƯA CHỨNG MINH / WHAT THIS CONTAINER DOES NOT SHOW
+# - Dấu thời gian của bên thứ ba (RFC 3161): không có. Thời điểm ký là do bên ký tự ghi; trạng thái chứng thư ở trên cho
+#   biết thêm. / A time-stamp of a third party (RFC 3161): there is none. The signing time is the signer's own word; the
+#   certificate statuses above say a little more.
+# - Chữ ký của chính danh bạ: xem docs/verify-by-hand.md, hoặc: truc verify container.asice --anchor anchor.json
+#   The signatures of the directory itself: see docs/verify-by-hand.md, or: truc verify container.asice --anchor anchor.json
+"#;
+
+/// Writes the text for these files.
+///
+/// # Errors
+/// The sentence says which file cannot be read.
+pub(super) fn text(notes: &Notes, files: &Files) -> Result<String, String> {
+    let mut out = String::from(OPENING);
+    let bare = notes.messages().into_iter().filter(|m| !m.body);
+    for message in bare {
+        let names = message.names();
+        line(&mut out, &format!("\n# {}: nội dung không còn lưu tại nút, chỉ có giá trị băm trong bản kê đã ký.", names.body));
+        line(&mut out, "# The node no longer holds this body; only its digest is in the signed manifest.");
+    }
+    supporting(&mut out, notes);
+    for message in notes.messages() {
+        let records: Vec<&RecordNote> = notes.records.iter().filter(|r| r.message == Some(message)).collect();
+        one(&mut out, &message, &records, files)?;
+    }
+    out.push_str(CLOSING);
+    Ok(out)
+}
+
+fn line(out: &mut String, text: &str) {
+    out.push_str(text);
+    out.push('\n');
+}
+
+/// Writing to a String cannot fail.
+fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
+    let _ = out.write_fmt(text);
+}
+
+fn supporting(out: &mut String, notes: &Notes) {
+    if notes.files.is_empty() {
+        return;
+    }
+    line(out, "\n# 2. Các tệp kèm theo đúng với giá trị băm / The supporting files have these digests (cmp must say nothing)");
+    line(out, "cat > check-files.txt <<'END'");
+    for file in &notes.files {
+        put(out, format_args!("{} *{}\n", file.sha256, file.name));
+    }
+    line(out, "END");
+    let all: Vec<&str> = notes.files.iter().map(|f| f.name.as_str()).collect();
+    put(out, format_args!("openssl dgst -sha256 -r {} | cmp - check-files.txt\n", all.join(" \\\n  ")));
+}
+
+fn one(out: &mut String, message: &MessageNote, records: &[&RecordNote], files: &Files) -> Result<(), String> {
+    let (names, stem) = (message.names(), message.stem());
+    let file = |name: &str| files.get(name).ok_or_else(|| format!("{name} is missing"));
+    let header = Header::parse(file(&names.header)?).map_err(|e| format!("{}: {e}", names.header))?;
+    let signature = cms::read(file(&names.signature)?).map_err(|e| format!("{}: {e}", names.signature))?;
+    let signer = signature.certificate();
+    let seal = names::certificate(signer.fingerprint());
+    let seconds = header.sent.seconds();
+    put(out, format_args!("\n# ===== {stem} =====\n# {} -> {}\n# {}\n", header.client, header.service, header.sent));
+    line(out, "# 3. Bản kê đúng với tiêu đề và nội dung / The manifest fits header and body (cmp must say nothing)");
+    rewrite(out, message, &names)?;
+
+    line(out, "# 4. Chữ ký trên bản kê / The signature over the manifest: must say \"CAdES Verification successful\"");
+    line(out, "#    -attime là thời điểm gửi, nên lệnh vẫn đúng khi chứng thư đã hết hạn.");
+    line(out, "#    -attime is the time of sending, so that the command still works when the certificates have expired.");
+    let issuer = find_issuer(signer, signature.intermediates(), records, files);
+    let issuer_file = issuer.as_ref().map(|i| names::certificate(i.fingerprint())).filter(|n| files.contains_key(n));
+    let chain = issuer_file.as_ref().map_or_else(String::new, |name| format!(" -certfile {name}"));
+    put(
+        out,
+        format_args!(
+            "openssl cms -verify -cades -binary -inform DER -in {} -content {} \\\n  -CAfile \"$CA\"{chain} -purpose any \
+             -attime {seconds} -signer check-{stem}.pem -out /dev/null\n",
+            names.signature, names.manifest
+        ),
+    );
+
+    line(out, "# 5. Ai đã ký: in ra chủ thể chứng thư; phải đúng là tệp dưới đây / Who signed: the subject, and this very file");
+    put(out, format_args!("openssl x509 -in check-{stem}.pem -noout -subject -serial -dates -fingerprint -sha256\n"));
+    put(out, format_args!("openssl x509 -in check-{stem}.pem -outform DER -out check-{stem}.der\n"));
+    put(out, format_args!("openssl x509 -in {seal} -outform DER | cmp - check-{stem}.der\n"));
+
+    statuses(out, records, files, &seal, signer, issuer.as_ref().zip(issuer_file.as_deref().or(Some("$CA"))), seconds);
+    directory(out, message, &header, records, files, signer);
+    Ok(())
+}
+
+/// The shell writes the manifest once more, with digests that openssl computes there and then.
+fn rewrite(out: &mut String, message: &MessageNote, names: &manifest::Names) -> Result<(), String> {
+    // Two digests whose base64 can stand nowhere else in the manifest.
+    let (a, b) = (Digest([0xaa; 32]), Digest([0xbb; 32]));
+    let template = String::from_utf8(manifest::write(message.kind, message.id, a, b)).map_err(|e| e.to_string())?;
+    let computed = |name: &str| format!("$(openssl dgst -sha256 -binary {name} | openssl base64)");
+    let mut text = template.replace(&STANDARD.encode(a.as_bytes()), &computed(&names.header));
+    if message.body {
+        text = text.replace(&STANDARD.encode(b.as_bytes()), &computed(&names.body));
+    } else {
+        line(out, "#    Không có nội dung: chỉ so được tiêu đề, giá trị băm của nội dung in ra là từ bản kê.");
+        line(out, "#    Without the body only the header is compared: the first digest below must stand in the manifest.");
+        put(out, format_args!("openssl dgst -sha256 -binary {} | openssl base64\ncat {}\n", names.header, names.manifest));
+        return Ok(());
+    }
+    put(out, format_args!("cat > check-{}.xml <<END\n{text}END\n", message.stem()));
+    put(out, format_args!("cmp check-{}.xml {}\n", message.stem(), names.manifest));
+    Ok(())
+}
+
+/// The certificate above the signer's, to name it to openssl. Nothing is believed here: openssl checks against `$CA`.
+fn find_issuer(
+    signer: &Certificate,
+    embedded: &[Certificate],
+    records: &[&RecordNote],
+    files: &Files,
+) -> Option<Certificate> {
+    let mut candidates = embedded.to_vec();
+    for local in records.iter().filter_map(|r| serde_json::from_str::<LocalPart>(&r.local).ok()) {
+        let trust = files.get(&format!("{}{}", names::directory(local.directory), names::TRUST));
+        let services = trust.and_then(|t| Endorsed::parse(t).and_then(|e| TrustServices::parse(&e.payload)).ok());
+        let authorities = services.into_iter().flat_map(|s| s.authorities);
+        let ders = authorities.flat_map(|a| std::iter::once(a.certificate).chain(a.intermediates));
+        candidates.extend(ders.filter_map(|der| Certificate::from_der(der.as_bytes()).ok()));
+    }
+    candidates.into_iter().find(|c| c.subject_raw() == signer.issuer_raw())
+}
+
+fn statuses(
+    out: &mut String,
+    records: &[&RecordNote],
+    files: &Files,
+    seal: &str,
+    signer: &Certificate,
+    issuer: Option<(&Certificate, &str)>,
+    seconds: i64,
+) {
+    let Some((issuer, issuer_file)) = issuer else { return };
+    let mut named: Vec<String> = records.iter().flat_map(|r| &r.statuses).map(|d| names::status(*d)).collect();
+    named.sort();
+    named.dedup();
+    // Which of the statuses is the signer's: judged late enough to be from no future.
+    let late = Timestamp::from_millis(i64::MAX);
+    named.retain(|name| {
+        let read = files.get(name).and_then(|bytes| ocsp::read(bytes).ok());
+        read.is_some_and(|response| !matches!(response.judge(signer, issuer, late), Err(ocsp::OcspError::OtherCertificate)))
+    });
+    if named.is_empty() {
+        line(out, "# 6. Không có phản hồi OCSP nào cho chứng thư này / There is no OCSP response for this certificate");
+        return;
+    }
+    line(out, "# 6. Trạng thái chứng thư / Certificate status: must say \"Response verify OK\" and \"good\". \"Status times invalid\" only");
+    line(out, "#    means that the answer is older than today / chỉ có nghĩa là phản hồi đã cũ so với hôm nay; \"This Update\" phải gần giờ gửi.");
+    let own = if issuer_file == "$CA" { String::new() } else { format!(" -verify_other {issuer_file}") };
+    for name in named {
+        put(
+            out,
+            format_args!(
+                "openssl ocsp -respin {name} -issuer \"{issuer_file}\" -cert {seal} \\\n  -CAfile \"$CA\"{own} -attime {seconds}\n"
+            ),
+        );
+    }
+}
+
+fn directory(
+    out: &mut String,
+    message: &MessageNote,
+    header: &Header,
+    records: &[&RecordNote],
+    files: &Files,
+    signer: &Certificate,
+) {
+    let member = if message.kind.is_answer() { header.service.member() } else { header.client.member() };
+    put(out, format_args!("# 7. Danh bạ: phần của {member} phải có vân tay chứng thư sau trong signCertificates\n"));
+    put(out, format_args!("#    Directory: the part of {member} must list this fingerprint under signCertificates:\n"));
+    put(out, format_args!("#    {}\n", signer.fingerprint()));
+    let mut heads: Vec<Digest> = records
+        .iter()
+        .filter_map(|r| serde_json::from_str::<LocalPart>(&r.local).ok())
+        .map(|local| local.directory)
+        .collect();
+    heads.sort_unstable();
+    heads.dedup();
+    for head in heads {
+        let place = format!("{}member-", names::directory(head));
+        for name in files.keys().filter(|name| name.starts_with(&place)) {
+            let is_theirs = files
+                .get(name)
+                .and_then(|bytes| truc_directory::MemberEntry::parse(bytes).ok())
+                .is_some_and(|entry| entry.id == member);
+            if is_theirs {
+                put(out, format_args!("cat {name}; echo\n"));
+            }
+        }
+    }
+}

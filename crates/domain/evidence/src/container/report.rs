@@ -1,0 +1,266 @@
+//! What a verification found, for people (Vietnamese and English) and for programs (JSON).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use truc_model::{MessageId, ServiceId, SubsystemId, Timestamp};
+
+use crate::record::Outcome;
+
+/// A sentence in both languages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Text {
+    /// Vietnamese.
+    pub vi: String,
+    /// English.
+    pub en: String,
+}
+
+/// How a check came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It holds.
+    Ok,
+    /// It does not hold.
+    Failed,
+    /// Neither: the container does not carry what would show it.
+    NotShown,
+}
+
+/// What everything together says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Every check that a conclusion rests on holds.
+    Holds,
+    /// Nothing fails, but something a conclusion rests on is not shown.
+    Incomplete,
+    /// Something fails: do not rely on the container.
+    Fails,
+}
+
+macro_rules! checks {
+    ($( $variant:ident $rests:literal vi $vi:literal en $en:literal )+) => {
+        /// The checks, by stable names.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum CheckName { $( #[doc = $en] $variant, )+ }
+
+        impl CheckName {
+            /// What is checked.
+            pub fn what(self) -> Text {
+                let (vi, en) = match self { $( Self::$variant => ($vi, $en), )+ };
+                Text { vi: vi.to_owned(), en: en.to_owned() }
+            }
+            /// Whether the verdict rests on it: not shown then means incomplete.
+            pub const fn verdict_rests_on_it(self) -> bool { match self { $( Self::$variant => $rests, )+ } }
+        }
+    };
+}
+
+checks! {
+    Notes true
+        vi "Tệp hướng dẫn đi kèm đúng với nội dung hồ sơ"
+        en "The notes for checking by hand belong to these very files"
+    Manifest true
+        vi "Tiêu đề và nội dung thông điệp khớp với bản kê đã ký"
+        en "Header and body are those that the signed manifest names"
+    Body false
+        vi "Nội dung thông điệp có trong hồ sơ"
+        en "The body of the message is in the container"
+    Signature true
+        vi "Chữ ký số (CAdES-B) trên bản kê hợp lệ"
+        en "The signature (CAdES-B) over the manifest holds"
+    SigningTime true
+        vi "Thời điểm ký trùng với thời điểm gửi ghi trong tiêu đề"
+        en "The signing time is the header's time of sending"
+    Directory true
+        vi "Danh bạ có chữ ký, dẫn về neo tin cậy và có hiệu lực khi gửi"
+        en "The signed directory leads back to the anchor and was in force at the time of sending"
+    Path true
+        vi "Chứng thư của bên ký do tổ chức chứng thực được danh bạ chấp thuận cấp"
+        en "The signer's certificate leads to a CA that the directory approves"
+    Registered true
+        vi "Chứng thư đã đăng ký cho đúng thành viên nêu trong tiêu đề"
+        en "The certificate was registered to the member that the header names"
+    Node false
+        vi "Nút gửi được phép thay mặt phân hệ gửi"
+        en "The sending node was registered to speak for the sending subsystem"
+    Status true
+        vi "Chứng thư còn hiệu lực khi ký (phản hồi OCSP)"
+        en "The certificate was good at the time (OCSP response)"
+    Answer true
+        vi "Trả lời đúng là trả lời cho yêu cầu này"
+        en "The answer names this very request"
+    Record true
+        vi "Bản ghi của nút khớp với thông điệp và với mã băm lá nhật ký"
+        en "The node's record fits the message and its leaf hash"
+    ProviderLeaf false
+        vi "Trả lời đã ký nêu đúng bản ghi yêu cầu tại bên cung cấp"
+        en "The signed answer names the provider's record of the request"
+    Fault false
+        vi "Lỗi do nút ghi nhận, không có bên nào ký"
+        en "A fault that the node noted; nobody signed it"
+    Log false
+        vi "Bản ghi nằm trong nhật ký đã công bố của nút"
+        en "The record is part of the node's published log"
+    Timestamp false
+        vi "Dấu thời gian của bên thứ ba (RFC 3161)"
+        en "A time-stamp of a third party (RFC 3161)"
+}
+
+/// One check with its outcome.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Check {
+    /// Which check.
+    pub name: CheckName,
+    /// The message it is about, `request-<id>`; none for the container as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The record it is about, by its place in the node's log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<u64>,
+    /// What is checked.
+    pub what: Text,
+    /// How it came out.
+    pub state: State,
+    /// Values and reasons, in English.
+    pub detail: String,
+}
+
+/// The exchange in short, from the signed headers. Read it only together with the verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// The request's id.
+    pub id: MessageId,
+    /// The calling subsystem.
+    pub client: SubsystemId,
+    /// The called service.
+    pub service: ServiceId,
+    /// HTTP method.
+    pub method: String,
+    /// Path and query, as forwarded.
+    pub path: String,
+    /// The officer (`X-Road-UserId`).
+    pub officer: Option<String>,
+    /// The officer's agency.
+    pub agency: Option<String>,
+    /// Purpose of use.
+    pub purpose: Option<String>,
+    /// Legal basis.
+    pub legal_basis: Option<String>,
+    /// When the request was sealed.
+    pub sent: Timestamp,
+    /// When the answer was sealed, if there is one.
+    pub answered: Option<Timestamp>,
+    /// The answer's HTTP status.
+    pub status: Option<u16>,
+    /// How the exchange ended, by the node's own record.
+    pub outcome: Outcome,
+    /// The fault's code, by the node's own record.
+    pub fault: Option<String>,
+}
+
+/// What a verification found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Format version, 1.
+    pub v: u32,
+    /// Everything together.
+    pub verdict: Verdict,
+    /// The exchange; none when its request is not in the container.
+    pub summary: Option<Summary>,
+    /// Every check that was made, and those that could not be.
+    pub checks: Vec<Check>,
+}
+
+impl Report {
+    pub(super) fn new(summary: Option<Summary>, checks: Vec<Check>) -> Self {
+        let missing = |c: &Check| c.state == State::NotShown && c.name.verdict_rests_on_it();
+        let verdict = if checks.iter().any(|c| c.state == State::Failed) {
+            Verdict::Fails
+        } else if checks.iter().any(missing) || summary.is_none() {
+            Verdict::Incomplete
+        } else {
+            Verdict::Holds
+        };
+        Self { v: 1, verdict, summary, checks }
+    }
+
+    /// The checks that failed.
+    pub fn failed(&self) -> impl Iterator<Item = &Check> {
+        self.checks.iter().filter(|c| c.state == State::Failed)
+    }
+
+    /// The checks that could not be made.
+    pub fn not_shown(&self) -> impl Iterator<Item = &Check> {
+        self.checks.iter().filter(|c| c.state == State::NotShown)
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let none = || "—".to_owned();
+        let text = |value: &Option<String>| value.clone().unwrap_or_else(none);
+        let status = self.status.map_or_else(none, |s| s.to_string());
+        let answered = self.answered.map_or_else(none, |a| a.to_string());
+        let fault = self.fault.as_ref().map_or_else(String::new, |code| format!(" ({code})"));
+        let lines = [
+            ("Mã yêu cầu / request", self.id.to_string()),
+            ("Bên gọi / client", self.client.to_string()),
+            ("Dịch vụ / service", self.service.to_string()),
+            ("Thao tác / operation", format!("{} {}", self.method, self.path)),
+            ("Cán bộ / officer", text(&self.officer)),
+            ("Cơ quan / agency", text(&self.agency)),
+            ("Mục đích / purpose", text(&self.purpose)),
+            ("Căn cứ / legal basis", text(&self.legal_basis)),
+            ("Gửi lúc / sent", self.sent.to_string()),
+            ("Trả lời lúc / answered", answered),
+            ("Trạng thái / status", status),
+            ("Kết quả / outcome", format!("{}{fault}", self.outcome.as_str())),
+        ];
+        lines.iter().try_for_each(|(label, value)| writeln!(f, "  {label}: {value}"))
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            State::Ok => "ĐẠT / OK",
+            State::Failed => "KHÔNG ĐẠT / FAILED",
+            State::NotShown => "CHƯA CHỨNG MINH / NOT SHOWN",
+        };
+        writeln!(f, "[{state}] {}", self.what.vi)?;
+        writeln!(f, "    {}", self.what.en)?;
+        if self.detail.is_empty() { Ok(()) } else { writeln!(f, "    {}", self.detail) }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (vi, en) = match self.verdict {
+            Verdict::Holds => ("HỒ SƠ HỢP LỆ", "THE EVIDENCE HOLDS"),
+            Verdict::Incomplete => ("HỒ SƠ CHƯA ĐẦY ĐỦ", "THE EVIDENCE IS INCOMPLETE"),
+            Verdict::Fails => ("HỒ SƠ KHÔNG HỢP LỆ", "THE EVIDENCE DOES NOT HOLD"),
+        };
+        writeln!(f, "{vi} / {en}\n")?;
+        if let Some(summary) = &self.summary {
+            writeln!(f, "{summary}")?;
+        }
+        let mut about: Option<(&Option<String>, Option<u64>)> = None;
+        for check in &self.checks {
+            if about != Some((&check.message, check.record)) {
+                about = Some((&check.message, check.record));
+                let message = check.message.as_deref().unwrap_or("toàn bộ hồ sơ / the whole container");
+                let record = check.record.map_or_else(String::new, |n| format!(", bản ghi / record {n}"));
+                writeln!(f, "— {message}{record}")?;
+            }
+            write!(f, "{check}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,502 @@
+//! Turns what an exchange knows into records; the only place that makes [`Recorded`].
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ring::hmac;
+use truc_directory::{Directory, part};
+use truc_message::{Freshness, Kind, Signed};
+use truc_model::{Clock, Digest, Fault, FaultCode, MemberId, MessageId, NodeId, Timestamp};
+use truc_policy::Admitted;
+use truc_trust::{Answer, Request, TrustState, Verified};
+
+use crate::claims::{Claim, Claims, Known};
+use crate::record::{
+    Artifact, Direction, KeyedHash, LocalPart, NewRecord, Outcome, RecordKind, Role, StoredRecord, TrustNote,
+};
+use crate::store::{EvidenceStore, Receipt, Reservation, StoreError};
+
+/// A thing whose record is durable in this node's evidence. Its constructor is private to this crate:
+///
+/// ```compile_fail
+/// # fn skip<T>(admitted: T, receipt: truc_evidence::Receipt) {
+/// let forged = truc_evidence::Recorded { inner: admitted, receipt }; // private fields
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Recorded<T> {
+    inner: T,
+    receipt: Receipt,
+}
+
+impl<T> Recorded<T> {
+    /// What was recorded.
+    pub const fn inner(&self) -> &T {
+        &self.inner
+    }
+    /// Where it lies.
+    pub const fn receipt(&self) -> &Receipt {
+        &self.receipt
+    }
+}
+
+/// A member's key for hashing officers and subjects into the index (protocol P5.2).
+#[derive(Clone)]
+pub struct IndexKey {
+    /// Which of the member's index keys.
+    pub key_id: String,
+    /// The HMAC key.
+    pub key: Arc<hmac::Key>,
+}
+
+impl IndexKey {
+    /// Takes 32 secret bytes.
+    pub fn new(key_id: impl Into<String>, secret: &[u8; 32]) -> Self {
+        Self { key_id: key_id.into(), key: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, secret)) }
+    }
+
+    fn hash(&self, text: &str) -> KeyedHash {
+        let tag = hmac::sign(&self.key, text.as_bytes());
+        KeyedHash { key_id: self.key_id.clone(), hash: Digest::from_slice(tag.as_ref()).unwrap_or(Digest([0; 32])) }
+    }
+}
+
+/// An exchange that was begun and has no answer on record.
+#[derive(Debug, Clone)]
+pub struct OpenRequest {
+    /// The request's record.
+    pub record: StoredRecord,
+}
+
+/// A signed head is stored again after this time at the latest, so that evidence shows a head of its own day.
+const HEAD_RENEWAL: Duration = Duration::from_secs(3600);
+
+/// The body that [`Recorder::reserve_answer`] keeps room for, and the room in all: header, signature, statuses and the
+/// directory's parts besides.
+const SMALL_BODY: usize = 64 * 1024;
+const ANSWER_ROOM: u64 = 256 * 1024;
+
+/// The directory artifacts of one head and one pair of members.
+#[derive(Clone)]
+struct DirectoryEvidence {
+    head: Digest,
+    artifacts: Vec<Artifact>,
+}
+
+#[derive(Default)]
+struct HeadInUse {
+    content: Option<Digest>,
+    taken: Option<Timestamp>,
+    signed: Bytes,
+    by_members: HashMap<(MemberId, MemberId), DirectoryEvidence>,
+}
+
+/// Records the steps of exchanges, claims requests, and knows which were left open.
+pub struct Recorder {
+    store: Arc<dyn EvidenceStore>,
+    clock: Arc<dyn Clock>,
+    claims: Claims,
+    index_keys: HashMap<MemberId, IndexKey>,
+    head: Mutex<HeadInUse>,
+}
+
+impl Recorder {
+    /// A recorder over `store`; `index_keys` has one key for each hosted member.
+    pub fn new(store: Arc<dyn EvidenceStore>, clock: Arc<dyn Clock>, index_keys: HashMap<MemberId, IndexKey>) -> Self {
+        let claims = Claims::new(Freshness::default().memory());
+        Self { store, clock, claims, index_keys, head: Mutex::default() }
+    }
+
+    /// The store behind it.
+    pub fn store(&self) -> &Arc<dyn EvidenceStore> {
+        &self.store
+    }
+
+    /// Rebuilds the claims from the journal and returns the requests without an answer; once, before any door opens
+    /// (protocol P4.2, P4.5).
+    ///
+    /// # Errors
+    /// [`StoreError`] when the journal cannot be read.
+    pub async fn restore(&self) -> Result<Vec<OpenRequest>, StoreError> {
+        let now = self.clock.now();
+        let records = self.store.replay(now.minus(Freshness::default().memory())).await?;
+        let mut open: HashMap<MessageId, StoredRecord> = HashMap::new();
+        let mut order = Vec::new();
+        for record in records {
+            let id = record.local.request;
+            if record.kind == RecordKind::Request {
+                if record.local.role == Role::Provider
+                    && let Ok(claim) = self.claims.claim(&record.local.client, &record.local.peer, id, record.manifest_digest, now)
+                {
+                    claim.keep();
+                }
+                order.push(id);
+                open.insert(id, record);
+            } else {
+                self.claims.answered(&record.local.client, id, record.sequence);
+                open.remove(&id);
+            }
+        }
+        Ok(order.into_iter().filter_map(|id| open.remove(&id)).map(|record| OpenRequest { record }).collect())
+    }
+
+    /// Claims a verified request: the first step of its record.
+    ///
+    /// # Errors
+    /// [`Known`] when it came before.
+    pub fn claim(&self, request: &Verified<Request>) -> Result<Claim, Known> {
+        let message = request.message();
+        let header = message.header();
+        self.claims.claim(&header.client, &header.from, header.id, message.digest(), self.clock.now())
+    }
+
+    /// What became of the request `id` with `digest` that the node `from` once sent (protocol P4.5). A request of which
+    /// nothing is recorded is promised never to be carried out.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the journal cannot be read.
+    pub async fn past(&self, from: &NodeId, id: MessageId, digest: Digest) -> Result<Past, StoreError> {
+        let records = self.store.exchange(id).await?;
+        let theirs = |r: &&StoredRecord| r.local.role == Role::Provider && r.local.peer == *from;
+        let request = records.iter().find(|r| r.kind == RecordKind::Request && theirs(r) && r.manifest_digest == digest);
+        if request.is_none() {
+            self.claims.void(from, id, self.clock.now());
+            return Ok(Past::Never);
+        }
+        let answer = records.iter().find(|r| r.kind != RecordKind::Request && theirs(r));
+        Ok(answer.map_or(Past::Open, |record| Past::Answered(Box::new(record.clone()))))
+    }
+
+    /// Keeps room for the answer's record and a small body, before the service is called (protocol P4.4). For a bigger
+    /// body there is no promise: when its time comes and there is no room, the record keeps the body's digest only.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`].
+    pub async fn reserve_answer(&self) -> Result<Reservation, StoreError> {
+        self.store.reserve(ANSWER_ROOM).await
+    }
+
+    /// Provider: records an admitted request; durable when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then the claim is given back.
+    pub async fn admitted_request(
+        &self,
+        admitted: Admitted<Verified<Request>>,
+        claim: Claim,
+        directory: &Directory,
+    ) -> Result<Recorded<Admitted<Verified<Request>>>, StoreError> {
+        let receipt = self.received_request(admitted.request(), claim, directory).await?;
+        Ok(Recorded { inner: admitted, receipt })
+    }
+
+    /// Provider: records a verified request that was not admitted, ahead of its signed refusal.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then the claim is given back.
+    pub async fn refused_request(
+        &self,
+        request: &Verified<Request>,
+        claim: Claim,
+        directory: &Directory,
+    ) -> Result<Receipt, StoreError> {
+        self.received_request(request, claim, directory).await
+    }
+
+    async fn received_request(
+        &self,
+        request: &Verified<Request>,
+        claim: Claim,
+        directory: &Directory,
+    ) -> Result<Receipt, StoreError> {
+        let place = Place { role: Role::Provider, direction: Direction::Received, request: request.header().id };
+        let trust = Some((note(request.state()), request.state().statuses.as_slice()));
+        let record = self.message_record(request.message(), place, trust, None, directory);
+        let receipt = self.store.append(record, None).await?;
+        claim.keep();
+        Ok(receipt)
+    }
+
+    /// Provider: records the answer that this node signed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn sent_answer(
+        &self,
+        answer: &Signed,
+        statuses: &[Bytes],
+        ending: Ending,
+        directory: &Directory,
+        room: Option<Reservation>,
+    ) -> Result<Receipt, StoreError> {
+        let header = answer.header();
+        let request = header.in_reply_to.map_or(header.id, |reply| reply.id);
+        let place = Place { role: Role::Provider, direction: Direction::Sent, request };
+        let mut record = self.message_record(answer, place, None, Some(ending), directory);
+        attach_statuses(&mut record, statuses);
+        let client = header.client.clone();
+        let receipt = self.append_answer(record, room).await?;
+        self.claims.answered(&client, request, receipt.sequence);
+        Ok(receipt)
+    }
+
+    async fn append_answer(&self, mut record: NewRecord, room: Option<Reservation>) -> Result<Receipt, StoreError> {
+        let small = record.body.as_ref().is_none_or(|body| body.len() <= SMALL_BODY);
+        if small {
+            return self.store.append(record, room).await;
+        }
+        match self.store.append(record.clone(), None).await {
+            Err(StoreError::Full) => {
+                record.body = None;
+                self.store.append(record, room).await
+            }
+            done => done,
+        }
+    }
+
+    /// Consumer: records the request that this node signed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn sent_request(
+        &self,
+        request: &Signed,
+        statuses: &[Bytes],
+        directory: &Directory,
+    ) -> Result<Receipt, StoreError> {
+        let place = Place { role: Role::Consumer, direction: Direction::Sent, request: request.header().id };
+        let mut record = self.message_record(request, place, None, None, directory);
+        attach_statuses(&mut record, statuses);
+        self.store.append(record, None).await
+    }
+
+    /// Consumer: records the verified answer.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn received_answer(
+        &self,
+        answer: &Verified<Answer>,
+        ending: Ending,
+        directory: &Directory,
+    ) -> Result<Recorded<()>, StoreError> {
+        let header = answer.header();
+        let request = header.in_reply_to.map_or(header.id, |reply| reply.id);
+        let place = Place { role: Role::Consumer, direction: Direction::Received, request };
+        let trust = Some((note(answer.state()), answer.state().statuses.as_slice()));
+        let record = self.message_record(answer.message(), place, trust, Some(ending), directory);
+        let receipt = self.store.append(record, None).await?;
+        Ok(Recorded { inner: (), receipt })
+    }
+
+    /// Consumer: records that the exchange ended in an unsigned fault (protocol P4.6).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn unsigned(&self, request: Ended<'_>, fault: &Fault) -> Result<Receipt, StoreError> {
+        let local = self.unsigned_local(request, fault);
+        let owner = local.client.member();
+        let record = NewRecord {
+            kind: RecordKind::Unsigned,
+            owner,
+            header: Bytes::new(),
+            manifest_digest: Digest::of(b""),
+            cms: Bytes::new(),
+            statuses: Vec::new(),
+            local,
+            body: None,
+            artifacts: Vec::new(),
+        };
+        self.store.append(record, None).await
+    }
+
+    fn unsigned_local(&self, request: Ended<'_>, fault: &Fault) -> LocalPart {
+        let ending = Ending::of(fault.code);
+        let (request, client, service, peer, directory) = match request {
+            Ended::Signed(message, directory) => {
+                let h = message.header();
+                let proof = self.directory_evidence(directory, &h.client.member(), &h.service.member());
+                (h.id, h.client.clone(), h.service.clone(), h.to.clone(), proof.head)
+            }
+            Ended::Stored(record) => {
+                let l = &record.local;
+                (l.request, l.client.clone(), l.service.clone(), l.peer.clone(), l.directory)
+            }
+        };
+        LocalPart {
+            v: 1,
+            at: self.clock.now(),
+            role: Role::Consumer,
+            direction: Direction::Received,
+            request,
+            client,
+            service,
+            peer,
+            directory,
+            trust: None,
+            officer: None,
+            subject: None,
+            outcome: Some(ending.outcome),
+            fault: Some(fault.code.as_str().to_owned()),
+        }
+    }
+
+    fn message_record(
+        &self,
+        message: &Signed,
+        place: Place,
+        trust: Option<(TrustNote, &[Bytes])>,
+        ending: Option<Ending>,
+        directory: &Directory,
+    ) -> NewRecord {
+        let header = message.header();
+        let owner = if place.role == Role::Provider { header.service.member() } else { header.client.member() };
+        let peer: NodeId = if place.direction == Direction::Sent { header.to.clone() } else { header.from.clone() };
+        let proof = self.directory_evidence(directory, &header.client.member(), &header.service.member());
+        let officer = header.user_id.as_deref().and_then(|id| self.index_keys.get(&owner).map(|key| key.hash(id)));
+        let (trust, statuses) = match trust {
+            Some((note, statuses)) => (Some(note), statuses),
+            None => (None, &[][..]),
+        };
+        let local = LocalPart {
+            v: 1,
+            at: self.clock.now(),
+            role: place.role,
+            direction: place.direction,
+            request: place.request,
+            client: header.client.clone(),
+            service: header.service.clone(),
+            peer,
+            directory: proof.head,
+            trust,
+            officer,
+            subject: None,
+            outcome: ending.as_ref().map(|e| e.outcome),
+            fault: ending.and_then(|e| e.fault).map(|code| code.as_str().to_owned()),
+        };
+        let mut record = NewRecord {
+            kind: kind_of(header.kind),
+            owner,
+            header: message.sealed.header_bytes().clone(),
+            manifest_digest: message.digest(),
+            cms: message.signature.cms().clone(),
+            statuses: Vec::new(),
+            local,
+            body: Some(message.sealed.body().bytes().clone()),
+            artifacts: proof.artifacts,
+        };
+        attach_statuses(&mut record, statuses);
+        record
+    }
+
+    /// The head in force and the parts that show who the two members were (protocol P5.5), digested once per head.
+    fn directory_evidence(&self, directory: &Directory, client: &MemberId, service: &MemberId) -> DirectoryEvidence {
+        let mut head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
+        let content = directory.head().content_digest();
+        let now = self.clock.now();
+        let stale = head.taken.is_none_or(|taken| now.since(taken) > HEAD_RENEWAL);
+        if head.content != Some(content) || stale {
+            *head = HeadInUse {
+                content: Some(content),
+                taken: Some(now),
+                signed: directory.raw().signed_head().clone(),
+                by_members: HashMap::new(),
+            };
+        }
+        let key = (client.clone(), service.clone());
+        if let Some(known) = head.by_members.get(&key) {
+            return known.clone();
+        }
+        let signed = Artifact::new(head.signed.clone());
+        let raw = directory.raw();
+        let parts = [raw.part(part::TRUST), raw.member_part(client), raw.member_part(service)];
+        let mut artifacts = vec![signed.clone()];
+        artifacts.extend(raw.root_chain().iter().cloned().map(Artifact::new));
+        artifacts.extend(parts.into_iter().flatten().cloned().map(Artifact::new));
+        let evidence = DirectoryEvidence { head: signed.digest, artifacts };
+        head.by_members.insert(key, evidence.clone());
+        evidence
+    }
+}
+
+/// What the provider's records say of a past request.
+#[derive(Debug, Clone)]
+pub enum Past {
+    /// The record of the answer.
+    Answered(Box<StoredRecord>),
+    /// Recorded, not answered yet.
+    Open,
+    /// Nothing on record.
+    Never,
+}
+
+/// How an exchange ended, as its last record says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ending {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// The fault's code, if it ended in one.
+    pub fault: Option<FaultCode>,
+}
+
+impl Ending {
+    /// The service answered.
+    pub const OK: Self = Self { outcome: Outcome::Ok, fault: None };
+
+    /// What a fault means for the outcome: whether the service acted is known, or it is not.
+    pub const fn of(code: FaultCode) -> Self {
+        let outcome = match code {
+            FaultCode::OutcomeUnknown | FaultCode::Timeout => Outcome::Unknown,
+            FaultCode::ServiceFailed | FaultCode::InconsistentResponse | FaultCode::Internal | FaultCode::Unavailable => {
+                Outcome::Failed
+            }
+            _ => Outcome::Refused,
+        };
+        Self { outcome, fault: Some(code) }
+    }
+}
+
+/// The request that an unsigned fault ended: in hand, or found on record at start-up.
+#[derive(Clone, Copy)]
+pub enum Ended<'a> {
+    /// In hand, with the directory in force.
+    Signed(&'a Signed, &'a Directory),
+    /// From the journal.
+    Stored(&'a StoredRecord),
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    role: Role,
+    direction: Direction,
+    request: MessageId,
+}
+
+const fn kind_of(kind: Kind) -> RecordKind {
+    match kind {
+        Kind::Response => RecordKind::Response,
+        Kind::Refusal => RecordKind::Refusal,
+        _ => RecordKind::Request,
+    }
+}
+
+const fn note(state: &TrustState) -> TrustNote {
+    TrustNote {
+        signer: state.signer,
+        status_this_update: Some(state.status_this_update),
+        status_graced: state.status_graced,
+        directory_degraded: state.directory_degraded,
+    }
+}
+
+fn attach_statuses(record: &mut NewRecord, statuses: &[Bytes]) {
+    for status in statuses {
+        let artifact = Artifact::new(status.clone());
+        if !record.statuses.contains(&artifact.digest) {
+            record.statuses.push(artifact.digest);
+            record.artifacts.push(artifact);
+        }
+    }
+}
