@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ring::hmac;
 use truc_directory::{Directory, part};
-use truc_message::{Freshness, Kind, Signed};
+use truc_message::{Freshness, Header, Kind, Signed};
 use truc_model::{Clock, Digest, Fault, FaultCode, MemberId, MessageId, NodeId, Timestamp};
 use truc_policy::Admitted;
 use truc_trust::{Answer, Request, TrustState, Verified};
@@ -73,12 +73,16 @@ pub struct OpenRequest {
 /// A signed head is stored again after this time at the latest, so that evidence shows a head of its own day.
 const HEAD_RENEWAL: Duration = Duration::from_secs(3600);
 
+/// A longer body is not stored: its record is digest-only (protocol P5.1), and keeps the manifest that cannot be written
+/// again without the body.
+const BODY_STORED: usize = 10 * 1024 * 1024;
+
 /// The body that [`Recorder::reserve_answer`] keeps room for, and the room in all: header, signature, statuses and the
 /// directory's parts besides.
 const SMALL_BODY: usize = 64 * 1024;
 const ANSWER_ROOM: u64 = 256 * 1024;
 
-/// The directory artifacts of one head and one pair of members.
+/// The directory artifacts of one head and the members of one exchange.
 #[derive(Clone)]
 struct DirectoryEvidence {
     head: Digest,
@@ -90,7 +94,7 @@ struct HeadInUse {
     content: Option<Digest>,
     taken: Option<Timestamp>,
     signed: Bytes,
-    by_members: HashMap<(MemberId, MemberId), DirectoryEvidence>,
+    by_members: HashMap<Vec<MemberId>, DirectoryEvidence>,
 }
 
 /// Records the steps of exchanges, claims requests, and knows which were left open.
@@ -237,12 +241,17 @@ impl Recorder {
         let mut record = self.message_record(answer, place, None, Some(ending), directory);
         attach_statuses(&mut record, statuses);
         let client = header.client.clone();
-        let receipt = self.append_answer(record, room).await?;
+        let receipt = self.append_answer(record, answer.sealed.manifest().clone(), room).await?;
         self.claims.answered(&client, request, receipt.sequence);
         Ok(receipt)
     }
 
-    async fn append_answer(&self, mut record: NewRecord, room: Option<Reservation>) -> Result<Receipt, StoreError> {
+    async fn append_answer(
+        &self,
+        mut record: NewRecord,
+        manifest: Bytes,
+        room: Option<Reservation>,
+    ) -> Result<Receipt, StoreError> {
         let small = record.body.as_ref().is_none_or(|body| body.len() <= SMALL_BODY);
         if small {
             return self.store.append(record, room).await;
@@ -250,6 +259,7 @@ impl Recorder {
         match self.store.append(record.clone(), None).await {
             Err(StoreError::Full) => {
                 record.body = None;
+                record.artifacts.push(Artifact::new(manifest));
                 self.store.append(record, room).await
             }
             done => done,
@@ -317,7 +327,7 @@ impl Recorder {
         let (request, client, service, peer, directory) = match request {
             Ended::Signed(message, directory) => {
                 let h = message.header();
-                let proof = self.directory_evidence(directory, &h.client.member(), &h.service.member());
+                let proof = self.directory_evidence(directory, h);
                 (h.id, h.client.clone(), h.service.clone(), h.to.clone(), proof.head)
             }
             Ended::Stored(record) => {
@@ -354,7 +364,7 @@ impl Recorder {
         let header = message.header();
         let owner = if place.role == Role::Provider { header.service.member() } else { header.client.member() };
         let peer: NodeId = if place.direction == Direction::Sent { header.to.clone() } else { header.from.clone() };
-        let proof = self.directory_evidence(directory, &header.client.member(), &header.service.member());
+        let proof = self.directory_evidence(directory, header);
         let officer = header.user_id.as_deref().and_then(|id| self.index_keys.get(&owner).map(|key| key.hash(id)));
         let (trust, statuses) = match trust {
             Some((note, statuses)) => (Some(note), statuses),
@@ -387,12 +397,16 @@ impl Recorder {
             body: Some(message.sealed.body().bytes().clone()),
             artifacts: proof.artifacts,
         };
+        if message.sealed.body().len() > BODY_STORED {
+            record.body = None;
+            record.artifacts.push(Artifact::new(message.sealed.manifest().clone()));
+        }
         attach_statuses(&mut record, statuses);
         record
     }
 
-    /// The head in force and the parts that show who the two members were (protocol P5.5), digested once per head.
-    fn directory_evidence(&self, directory: &Directory, client: &MemberId, service: &MemberId) -> DirectoryEvidence {
+    /// The head in force and the parts that show who the members were (protocol P5.5), digested once per head.
+    fn directory_evidence(&self, directory: &Directory, header: &Header) -> DirectoryEvidence {
         let mut head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
         let content = directory.head().content_digest();
         let now = self.clock.now();
@@ -405,16 +419,20 @@ impl Recorder {
                 by_members: HashMap::new(),
             };
         }
-        let key = (client.clone(), service.clone());
+        // Client, service and the owners of both nodes, mostly two members in all.
+        let mut key = vec![header.client.member(), header.service.member(), header.from.owner(), header.to.owner()];
+        key.sort_unstable();
+        key.dedup();
         if let Some(known) = head.by_members.get(&key) {
             return known.clone();
         }
         let signed = Artifact::new(head.signed.clone());
         let raw = directory.raw();
-        let parts = [raw.part(part::TRUST), raw.member_part(client), raw.member_part(service)];
+        let members = key.iter().map(|member| raw.member_part(member));
+        let parts = std::iter::once(raw.part(part::TRUST)).chain(members);
         let mut artifacts = vec![signed.clone()];
         artifacts.extend(raw.root_chain().iter().cloned().map(Artifact::new));
-        artifacts.extend(parts.into_iter().flatten().cloned().map(Artifact::new));
+        artifacts.extend(parts.flatten().cloned().map(Artifact::new));
         let evidence = DirectoryEvidence { head: signed.digest, artifacts };
         head.by_members.insert(key, evidence.clone());
         evidence

@@ -86,6 +86,13 @@ pub async fn collect(store: &dyn EvidenceStore, id: MessageId) -> Result<Exchang
     for record in &stored {
         gathering.record(record).await?;
     }
+    let Exchange { records, messages, .. } = &mut gathering.exchange;
+    for note in records.iter_mut().filter_map(|record| record.message.as_mut()) {
+        // A later record may have brought the body.
+        if let Some(message) = messages.iter().find(|m| m.note.kind == note.kind && m.note.id == note.id) {
+            *note = message.note;
+        }
+    }
     Ok(gathering.exchange)
 }
 
@@ -132,17 +139,26 @@ impl Gathering<'_> {
         let header = Header::parse(&record.header).map_err(|e| damaged(record, e))?;
         let body = if record.has_body { self.store.body(record.sequence).await? } else { None };
         let note = MessageNote { kind: header.kind, id: header.id, body: body.is_some() };
-        let known = self.exchange.messages.iter_mut().find(|m| m.note.kind == note.kind && m.note.id == note.id);
+        let known =
+            self.exchange.messages.iter_mut().find(|m| m.note.kind == note.kind && m.note.id == note.id);
         if let Some(known) = known {
             if known.header != record.header || known.cms != record.cms {
                 return Err(damaged(record, "two different messages bear one id"));
             }
+            if known.body.is_none() && body.is_some() {
+                known.body = body;
+                known.note.body = true;
+            }
             return Ok(known.note);
         }
         let manifest = match &body {
-            Some(body) => manifest::write(note.kind, note.id, Digest::of(&record.header), Digest::of(body)).into(),
+            Some(body) => {
+                manifest::write(note.kind, note.id, Digest::of(&record.header), Digest::of(body)).into()
+            }
             // Without the body the manifest cannot be written again: whoever drops a body keeps the manifest.
-            None => self.artifact("the manifest of a message without its body", record.manifest_digest).await?,
+            None => {
+                self.artifact("the manifest of a message without its body", record.manifest_digest).await?
+            }
         };
         if Digest::of(&manifest) != record.manifest_digest {
             return Err(damaged(record, "header and body do not give the manifest that was signed"));
@@ -188,7 +204,8 @@ impl Gathering<'_> {
         }
         if let Some(listed) = head.part(part::TRUST) {
             let trust = self.artifact("the trust-service part", listed.digest).await?;
-            let services = Endorsed::parse(&trust).and_then(|e| TrustServices::parse(&e.payload)).map_err(unreadable)?;
+            let services =
+                Endorsed::parse(&trust).and_then(|e| TrustServices::parse(&e.payload)).map_err(unreadable)?;
             for der in services.authorities.iter().flat_map(|a| &a.intermediates) {
                 let certificate = Certificate::from_der(der.as_bytes()).map_err(|e| damaged(record, e))?;
                 self.certificate(&certificate);
@@ -208,7 +225,8 @@ impl Gathering<'_> {
 
 /// The two members, and those that own the two nodes.
 fn members(record: &StoredRecord) -> Vec<MemberId> {
-    let mut all = vec![record.local.client.member(), record.local.service.member(), record.local.peer.owner()];
+    let mut all =
+        vec![record.local.client.member(), record.local.service.member(), record.local.peer.owner()];
     if let Ok(header) = Header::parse(&record.header) {
         all.extend([header.from.owner(), header.to.owner()]);
     }

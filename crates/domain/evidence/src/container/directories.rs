@@ -29,5 +29,6 @@ pub(super) fn assemble(opened: &Opened, anchor: &Anchor, head: Digest) -> Result
         .collect();
     let told = |e: String| Some(e);
     let signed = SignedHead::parse(envelope).map_err(|e| told(e.to_string()))?;
-    Directory::assemble_partial(anchor, &roots, &signed, |d| parts.get(d).cloned()).map_err(|e| told(e.to_string()))
+    Directory::assemble_partial(anchor, &roots, &signed, |d| parts.get(d).cloned())
+        .map_err(|e| told(e.to_string()))
 }

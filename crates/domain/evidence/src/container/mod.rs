@@ -11,6 +11,8 @@ mod notes;
 mod read;
 mod readme;
 mod report;
+mod signed_directory;
+mod trust;
 mod verify;
 mod write;
 

@@ -79,7 +79,9 @@ impl Notes {
         }
         let Probe { v } = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
         if v != u64::from(VERSION) {
-            return Err(format!("notes of version {v}; this version of truc knows {VERSION} only, so use a newer one"));
+            return Err(format!(
+                "notes of version {v}; this version of truc knows {VERSION} only, so use a newer one"
+            ));
         }
         let notes: Self = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
         if notes.to_bytes() != bytes {

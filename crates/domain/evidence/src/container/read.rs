@@ -63,7 +63,8 @@ impl Opened {
 /// Opens a container: every entry is one that its notes name, and every one they name is there.
 pub(super) fn open(bytes: &[u8]) -> Result<Opened, ContainerError> {
     let files = unpack(bytes)?;
-    let notes = files.get(names::RECORDS).ok_or_else(|| ContainerError::Missing(names::RECORDS.to_owned()))?;
+    let notes =
+        files.get(names::RECORDS).ok_or_else(|| ContainerError::Missing(names::RECORDS.to_owned()))?;
     let notes = Notes::parse(notes).map_err(|why| ContainerError::malformed(names::RECORDS, why))?;
     let opened = Opened { files, notes };
     check_coverage(&opened)?;
@@ -105,11 +106,14 @@ fn check_coverage(opened: &Opened) -> Result<(), ContainerError> {
 /// The places for supporting files; the last part of a name is digits, hexadecimal digits and one of a few words.
 fn is_supporting(name: &str) -> bool {
     let digest = |text: &str| text.parse::<Digest>().is_ok();
-    let stem = |place: &str, ending: &str| name.strip_prefix(place).and_then(|n| n.strip_suffix(ending)).map(digest);
+    let stem =
+        |place: &str, ending: &str| name.strip_prefix(place).and_then(|n| n.strip_suffix(ending)).map(digest);
     if stem(names::CERTIFICATES, ".pem") == Some(true) || stem(names::STATUSES, ".der") == Some(true) {
         return true;
     }
-    let Some((head, file)) = name.strip_prefix(names::DIRECTORIES).and_then(|n| n.split_once('/')) else { return false };
+    let Some((head, file)) = name.strip_prefix(names::DIRECTORIES).and_then(|n| n.split_once('/')) else {
+        return false;
+    };
     let numbered = |n: &str| n.parse::<u64>().is_ok_and(|v| names::root(v) == file);
     let part = file.strip_suffix(".json").is_some_and(|stem| {
         stem.strip_prefix("member-").is_some_and(digest) || stem.strip_prefix("root-").is_some_and(numbered)
@@ -273,7 +277,8 @@ fn check_names(locals: &[(usize, Shared, &[u8])]) -> Result<Vec<Entry>, Containe
     let mut seen = BTreeSet::new();
     let mut entries = Vec::new();
     for (_, shared, name) in locals {
-        let text = std::str::from_utf8(name).map_err(|_| ContainerError::Zip("an entry's name is no text"))?;
+        let text =
+            std::str::from_utf8(name).map_err(|_| ContainerError::Zip("an entry's name is no text"))?;
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._/".contains(&b);
         let relative = text.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
         if !relative || !text.bytes().all(plain) {

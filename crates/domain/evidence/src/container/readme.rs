@@ -15,11 +15,11 @@ use truc_message::{Header, manifest};
 use truc_model::{Digest, Timestamp};
 use truc_trust::{Certificate, cms, ocsp};
 
-use super::names;
 use super::notes::{MessageNote, Notes, RecordNote};
+use super::{names, signed_directory};
 use crate::record::LocalPart;
 
-type Files = BTreeMap<String, Bytes>;
+pub(super) type Files = BTreeMap<String, Bytes>;
 
 const OPENING: &str = r#"# HỒ SƠ BẰNG CHỨNG CỦA MỘT LẦN TRAO ĐỔI - CÁCH TỰ KIỂM TRA
 # EVIDENCE OF ONE EXCHANGE - HOW TO CHECK IT BY HAND
@@ -49,8 +49,8 @@ const CLOSING: &str = r#"
 # - Dấu thời gian của bên thứ ba (RFC 3161): không có. Thời điểm ký là do bên ký tự ghi; trạng thái chứng thư ở trên cho
 #   biết thêm. / A time-stamp of a third party (RFC 3161): there is none. The signing time is the signer's own word; the
 #   certificate statuses above say a little more.
-# - Chữ ký của chính danh bạ: xem docs/verify-by-hand.md, hoặc: truc verify container.asice --anchor anchor.json
-#   The signatures of the directory itself: see docs/verify-by-hand.md, or: truc verify container.asice --anchor anchor.json
+# - Vị trí của bản ghi trong nhật ký đã công bố của nút: không có. / The record's place in the node's published log: none.
+# Kiểm tra tự động toàn bộ / Everything at once: truc verify container.asice --anchor anchor.json
 "#;
 
 /// Writes the text for these files.
@@ -62,7 +62,13 @@ pub(super) fn text(notes: &Notes, files: &Files) -> Result<String, String> {
     let bare = notes.messages().into_iter().filter(|m| !m.body);
     for message in bare {
         let names = message.names();
-        line(&mut out, &format!("\n# {}: nội dung không còn lưu tại nút, chỉ có giá trị băm trong bản kê đã ký.", names.body));
+        line(
+            &mut out,
+            &format!(
+                "\n# {}: nội dung không còn lưu tại nút, chỉ có giá trị băm trong bản kê đã ký.",
+                names.body
+            ),
+        );
         line(&mut out, "# The node no longer holds this body; only its digest is in the signed manifest.");
     }
     supporting(&mut out, notes);
@@ -70,17 +76,18 @@ pub(super) fn text(notes: &Notes, files: &Files) -> Result<String, String> {
         let records: Vec<&RecordNote> = notes.records.iter().filter(|r| r.message == Some(message)).collect();
         one(&mut out, &message, &records, files)?;
     }
+    signed_directory::steps(&mut out, files);
     out.push_str(CLOSING);
     Ok(out)
 }
 
-fn line(out: &mut String, text: &str) {
+pub(super) fn line(out: &mut String, text: &str) {
     out.push_str(text);
     out.push('\n');
 }
 
 /// Writing to a String cannot fail.
-fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
+pub(super) fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
 }
 
@@ -88,7 +95,10 @@ fn supporting(out: &mut String, notes: &Notes) {
     if notes.files.is_empty() {
         return;
     }
-    line(out, "\n# 2. Các tệp kèm theo đúng với giá trị băm / The supporting files have these digests (cmp must say nothing)");
+    line(
+        out,
+        "\n# 2. Các tệp kèm theo đúng với giá trị băm / The supporting files have these digests (cmp must say nothing)",
+    );
     line(out, "cat > check-files.txt <<'END'");
     for file in &notes.files {
         put(out, format_args!("{} *{}\n", file.sha256, file.name));
@@ -98,7 +108,12 @@ fn supporting(out: &mut String, notes: &Notes) {
     put(out, format_args!("openssl dgst -sha256 -r {} | cmp - check-files.txt\n", all.join(" \\\n  ")));
 }
 
-fn one(out: &mut String, message: &MessageNote, records: &[&RecordNote], files: &Files) -> Result<(), String> {
+fn one(
+    out: &mut String,
+    message: &MessageNote,
+    records: &[&RecordNote],
+    files: &Files,
+) -> Result<(), String> {
     let (names, stem) = (message.names(), message.stem());
     let file = |name: &str| files.get(name).ok_or_else(|| format!("{name} is missing"));
     let header = Header::parse(file(&names.header)?).map_err(|e| format!("{}: {e}", names.header))?;
@@ -106,31 +121,61 @@ fn one(out: &mut String, message: &MessageNote, records: &[&RecordNote], files: 
     let signer = signature.certificate();
     let seal = names::certificate(signer.fingerprint());
     let seconds = header.sent.seconds();
-    put(out, format_args!("\n# ===== {stem} =====\n# {} -> {}\n# {}\n", header.client, header.service, header.sent));
-    line(out, "# 3. Bản kê đúng với tiêu đề và nội dung / The manifest fits header and body (cmp must say nothing)");
-    rewrite(out, message, &names)?;
-
-    line(out, "# 4. Chữ ký trên bản kê / The signature over the manifest: must say \"CAdES Verification successful\"");
-    line(out, "#    -attime là thời điểm gửi, nên lệnh vẫn đúng khi chứng thư đã hết hạn.");
-    line(out, "#    -attime is the time of sending, so that the command still works when the certificates have expired.");
-    let issuer = find_issuer(signer, signature.intermediates(), records, files);
-    let issuer_file = issuer.as_ref().map(|i| names::certificate(i.fingerprint())).filter(|n| files.contains_key(n));
-    let chain = issuer_file.as_ref().map_or_else(String::new, |name| format!(" -certfile {name}"));
     put(
         out,
         format_args!(
-            "openssl cms -verify -cades -binary -inform DER -in {} -content {} \\\n  -CAfile \"$CA\"{chain} -purpose any \
+            "\n# ===== {stem} =====\n# {} -> {}\n# {}\n",
+            header.client, header.service, header.sent
+        ),
+    );
+    line(
+        out,
+        "# 3. Bản kê đúng với tiêu đề và nội dung / The manifest fits header and body (cmp must say nothing)",
+    );
+    rewrite(out, message, &names)?;
+
+    line(
+        out,
+        "# 4. Chữ ký trên bản kê / The signature over the manifest: must say \"CAdES Verification successful\"",
+    );
+    line(out, "#    -attime là thời điểm gửi, nên lệnh vẫn đúng khi chứng thư đã hết hạn.");
+    line(
+        out,
+        "#    -attime is the time of sending, so that the command still works when the certificates have expired.",
+    );
+    let issuer = find_issuer(signer, signature.intermediates(), records, files);
+    let issuer_file =
+        issuer.as_ref().map(|i| names::certificate(i.fingerprint())).filter(|n| files.contains_key(n));
+    let chain =
+        if issuer_file.is_some() { intermediates(out, &stem, seconds, files) } else { "$CA".to_owned() };
+    put(
+        out,
+        format_args!(
+            "openssl cms -verify -cades -binary -inform DER -in {} -content {} \\\n  -CAfile \"{chain}\" -purpose any \
              -attime {seconds} -signer check-{stem}.pem -out /dev/null\n",
             names.signature, names.manifest
         ),
     );
 
-    line(out, "# 5. Ai đã ký: in ra chủ thể chứng thư; phải đúng là tệp dưới đây / Who signed: the subject, and this very file");
-    put(out, format_args!("openssl x509 -in check-{stem}.pem -noout -subject -serial -dates -fingerprint -sha256\n"));
+    line(
+        out,
+        "# 5. Ai đã ký: in ra chủ thể chứng thư; phải đúng là tệp dưới đây / Who signed: the subject, and this very file",
+    );
+    put(
+        out,
+        format_args!(
+            "openssl x509 -in check-{stem}.pem -noout -nameopt oneline,-esc_msb,utf8 -subject -serial -dates \\\n  -fingerprint -sha256\n"
+        ),
+    );
     put(out, format_args!("openssl x509 -in check-{stem}.pem -outform DER -out check-{stem}.der\n"));
     put(out, format_args!("openssl x509 -in {seal} -outform DER | cmp - check-{stem}.der\n"));
 
-    statuses(out, records, files, &seal, signer, issuer.as_ref().zip(issuer_file.as_deref().or(Some("$CA"))), seconds);
+    let issuer = issuer.as_ref().map(|i| Issuer {
+        certificate: i,
+        file: issuer_file.as_deref().unwrap_or("$CA"),
+        chain,
+    });
+    statuses(out, records, files, &seal, signer, issuer, seconds);
     directory(out, message, &header, records, files, signer);
     Ok(())
 }
@@ -139,15 +184,28 @@ fn one(out: &mut String, message: &MessageNote, records: &[&RecordNote], files: 
 fn rewrite(out: &mut String, message: &MessageNote, names: &manifest::Names) -> Result<(), String> {
     // Two digests whose base64 can stand nowhere else in the manifest.
     let (a, b) = (Digest([0xaa; 32]), Digest([0xbb; 32]));
-    let template = String::from_utf8(manifest::write(message.kind, message.id, a, b)).map_err(|e| e.to_string())?;
+    let template =
+        String::from_utf8(manifest::write(message.kind, message.id, a, b)).map_err(|e| e.to_string())?;
     let computed = |name: &str| format!("$(openssl dgst -sha256 -binary {name} | openssl base64)");
     let mut text = template.replace(&STANDARD.encode(a.as_bytes()), &computed(&names.header));
     if message.body {
         text = text.replace(&STANDARD.encode(b.as_bytes()), &computed(&names.body));
     } else {
-        line(out, "#    Không có nội dung: chỉ so được tiêu đề, giá trị băm của nội dung in ra là từ bản kê.");
-        line(out, "#    Without the body only the header is compared: the first digest below must stand in the manifest.");
-        put(out, format_args!("openssl dgst -sha256 -binary {} | openssl base64\ncat {}\n", names.header, names.manifest));
+        line(
+            out,
+            "#    Không có nội dung: chỉ so được tiêu đề, giá trị băm của nội dung in ra là từ bản kê.",
+        );
+        line(
+            out,
+            "#    Without the body only the header is compared: the first digest below must stand in the manifest.",
+        );
+        put(
+            out,
+            format_args!(
+                "openssl dgst -sha256 -binary {} | openssl base64\ncat {}\n",
+                names.header, names.manifest
+            ),
+        );
         return Ok(());
     }
     put(out, format_args!("cat > check-{}.xml <<END\n{text}END\n", message.stem()));
@@ -165,12 +223,45 @@ fn find_issuer(
     let mut candidates = embedded.to_vec();
     for local in records.iter().filter_map(|r| serde_json::from_str::<LocalPart>(&r.local).ok()) {
         let trust = files.get(&format!("{}{}", names::directory(local.directory), names::TRUST));
-        let services = trust.and_then(|t| Endorsed::parse(t).and_then(|e| TrustServices::parse(&e.payload)).ok());
+        let services =
+            trust.and_then(|t| Endorsed::parse(t).and_then(|e| TrustServices::parse(&e.payload)).ok());
         let authorities = services.into_iter().flat_map(|s| s.authorities);
         let ders = authorities.flat_map(|a| std::iter::once(a.certificate).chain(a.intermediates));
         candidates.extend(ders.filter_map(|der| Certificate::from_der(der.as_bytes()).ok()));
     }
     candidates.into_iter().find(|c| c.subject_raw() == signer.issuer_raw())
+}
+
+/// The CA above a signer, and the files that openssl is given for it.
+struct Issuer<'a> {
+    certificate: &'a Certificate,
+    file: &'a str,
+    chain: String,
+}
+
+/// Intermediate CAs lie in the container. Each is first checked against `$CA`, so that none becomes trusted by lying here;
+/// returns the file with the chain.
+fn intermediates(out: &mut String, stem: &str, seconds: i64, files: &Files) -> String {
+    let is_ca = |(name, bytes): &(&String, &Bytes)| {
+        name.starts_with(names::CERTIFICATES) && Certificate::from_pem(bytes).is_ok_and(|c| c.is_ca())
+    };
+    let all: Vec<&str> = files.iter().filter(is_ca).map(|(name, _)| name.as_str()).collect();
+    let chain = format!("check-{stem}-chain.pem");
+    line(
+        out,
+        "#    Chứng thư trung gian: mỗi dòng phải là OK / Intermediate certificates: each line must say OK",
+    );
+    put(out, format_args!("cat {} > check-{stem}-untrusted.pem\n", all.join(" ")));
+    for name in &all {
+        put(
+            out,
+            format_args!(
+                "openssl verify -CAfile \"$CA\" -untrusted check-{stem}-untrusted.pem -attime {seconds} \\\n  {name}\n"
+            ),
+        );
+    }
+    put(out, format_args!("cat \"$CA\" check-{stem}-untrusted.pem > {chain}\n"));
+    chain
 }
 
 fn statuses(
@@ -179,31 +270,49 @@ fn statuses(
     files: &Files,
     seal: &str,
     signer: &Certificate,
-    issuer: Option<(&Certificate, &str)>,
+    issuer: Option<Issuer<'_>>,
     seconds: i64,
 ) {
-    let Some((issuer, issuer_file)) = issuer else { return };
-    let mut named: Vec<String> = records.iter().flat_map(|r| &r.statuses).map(|d| names::status(*d)).collect();
+    let Some(Issuer { certificate: issuer, file: issuer_file, chain }) = issuer else { return };
+    let mut named: Vec<String> =
+        records.iter().flat_map(|r| &r.statuses).map(|d| names::status(*d)).collect();
     named.sort();
     named.dedup();
     // Which of the statuses is the signer's: judged late enough to be from no future.
     let late = Timestamp::from_millis(i64::MAX);
     named.retain(|name| {
         let read = files.get(name).and_then(|bytes| ocsp::read(bytes).ok());
-        read.is_some_and(|response| !matches!(response.judge(signer, issuer, late), Err(ocsp::OcspError::OtherCertificate)))
+        read.is_some_and(|response| {
+            !matches!(response.judge(signer, issuer, late), Err(ocsp::OcspError::OtherCertificate))
+        })
     });
     if named.is_empty() {
-        line(out, "# 6. Không có phản hồi OCSP nào cho chứng thư này / There is no OCSP response for this certificate");
+        line(
+            out,
+            "# 6. Không có phản hồi OCSP nào cho chứng thư này / There is no OCSP response for this certificate",
+        );
         return;
     }
-    line(out, "# 6. Trạng thái chứng thư / Certificate status: must say \"Response verify OK\" and \"good\". \"Status times invalid\" only");
-    line(out, "#    means that the answer is older than today / chỉ có nghĩa là phản hồi đã cũ so với hôm nay; \"This Update\" phải gần giờ gửi.");
+    line(
+        out,
+        "# 6. Trạng thái chứng thư / Certificate status: must say \"Response verify OK\" and \"good\". \"Status times invalid\" only",
+    );
+    line(
+        out,
+        "#    means that the answer is older than today / chỉ có nghĩa là phản hồi đã cũ so với hôm nay; \"This Update\" phải gần giờ gửi.",
+    );
     let own = if issuer_file == "$CA" { String::new() } else { format!(" -verify_other {issuer_file}") };
+    // openssl has to name the certificate as the response does: by SHA-256, or by SHA-1 which is its default.
+    let key_hash = Digest::of(issuer.public_key());
     for name in named {
+        let by_sha256 = files
+            .get(&name)
+            .is_some_and(|bytes| bytes.windows(32).any(|window| window == key_hash.as_bytes()));
+        let hash = if by_sha256 { "-sha256" } else { "-sha1" };
         put(
             out,
             format_args!(
-                "openssl ocsp -respin {name} -issuer \"{issuer_file}\" -cert {seal} \\\n  -CAfile \"$CA\"{own} -attime {seconds}\n"
+                "openssl ocsp -respin {name} -issuer \"{issuer_file}\" {hash} -cert {seal} \\\n  -CAfile \"{chain}\"{own} -attime {seconds}\n"
             ),
         );
     }
@@ -218,8 +327,18 @@ fn directory(
     signer: &Certificate,
 ) {
     let member = if message.kind.is_answer() { header.service.member() } else { header.client.member() };
-    put(out, format_args!("# 7. Danh bạ: phần của {member} phải có vân tay chứng thư sau trong signCertificates\n"));
-    put(out, format_args!("#    Directory: the part of {member} must list this fingerprint under signCertificates:\n"));
+    put(
+        out,
+        format_args!(
+            "# 7. Danh bạ: phần của {member} phải có vân tay chứng thư sau trong signCertificates\n"
+        ),
+    );
+    put(
+        out,
+        format_args!(
+            "#    Directory: the part of {member} must list this fingerprint under signCertificates:\n"
+        ),
+    );
     put(out, format_args!("#    {}\n", signer.fingerprint()));
     let mut heads: Vec<Digest> = records
         .iter()

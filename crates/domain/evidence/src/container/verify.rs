@@ -1,17 +1,19 @@
 //! Judges a container offline: from its bytes and an anchor, for the moment at which each message was sent.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use truc_directory::{Anchor, Directory, Usage, part};
-use truc_message::{Body, CALL_LIFE, Header, Kind, SKEW, Sealed, manifest};
-use truc_model::{Digest, MemberId, SubsystemId, Timestamp};
+use truc_directory::{Anchor, Directory};
+use truc_message::{Body, Header, Kind, Sealed, manifest};
+use truc_model::{Digest, MemberId, SubsystemId};
+use truc_trust::Certificate;
 use truc_trust::cms::{self, SignedMessage};
-use truc_trust::{Certificate, StatusPolicy, SubjectAttribute, Verdict as Standing, find_path, ocsp};
 
 use super::notes::{MessageNote, RecordNote};
 use super::read::{ContainerError, Opened, open};
 use super::report::{Check, CheckName, Report, State, Summary};
+use super::trust::check_trust;
 use super::{directories, names, readme};
 use crate::leaf::leaf_hash;
 use crate::record::{LocalPart, Outcome, RecordKind, Role};
@@ -23,9 +25,20 @@ use crate::record::{LocalPart, Outcome, RecordKind, Role};
 /// [`ContainerError`] when the file is not a container as `truc` writes one: changed, damaged, or from a later version.
 pub fn verify(bytes: &[u8], anchor: &Anchor) -> Result<Report, ContainerError> {
     let opened = open(bytes)?;
-    let messages = opened.notes.messages().into_iter().map(|m| read_message(&opened, m)).collect::<Result<Vec<_>, _>>()?;
-    let mut judging =
-        Judging { opened: &opened, anchor, messages, directories: HashMap::new(), checks: vec![], about: None };
+    let messages = opened
+        .notes
+        .messages()
+        .into_iter()
+        .map(|m| read_message(&opened, m))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut judging = Judging {
+        opened: &opened,
+        anchor,
+        messages,
+        directories: HashMap::new(),
+        checks: vec![],
+        about: None,
+    };
     judging.notes();
     for index in 0..judging.messages.len() {
         judging.message(index);
@@ -35,19 +48,23 @@ pub fn verify(bytes: &[u8], anchor: &Anchor) -> Result<Report, ContainerError> {
     }
     judging.about = None;
     judging.note(CheckName::Log, State::NotShown, "no log head is in this container");
-    judging.note(CheckName::Timestamp, State::NotShown, "no time-stamp is in this container: the times are the signers' own word");
+    judging.note(
+        CheckName::Timestamp,
+        State::NotShown,
+        "no time-stamp is in this container: the times are the signers' own word",
+    );
     let summary = judging.summary();
     Ok(Report::new(summary, judging.checks))
 }
 
 /// One message as it lies in the container.
-struct Message {
+pub(super) struct Message {
     note: MessageNote,
-    header: Header,
+    pub(super) header: Header,
     header_bytes: Bytes,
     body: Option<Bytes>,
     manifest: Bytes,
-    signature: Result<SignedMessage, String>,
+    pub(super) signature: Result<SignedMessage, String>,
     cms: Bytes,
 }
 
@@ -57,9 +74,12 @@ impl Message {
     }
 
     /// Who must have signed and sent it (protocol P3.2, P3.4).
-    fn sender(&self) -> (MemberId, SubsystemId) {
-        let subsystem =
-            if self.header.kind.is_answer() { self.header.service.subsystem() } else { self.header.client.clone() };
+    pub(super) fn sender(&self) -> (MemberId, SubsystemId) {
+        let subsystem = if self.header.kind.is_answer() {
+            self.header.service.subsystem()
+        } else {
+            self.header.client.clone()
+        };
         (subsystem.member(), subsystem)
     }
 }
@@ -87,13 +107,13 @@ struct Judging<'a> {
     opened: &'a Opened,
     anchor: &'a Anchor,
     messages: Vec<Message>,
-    directories: HashMap<Digest, Result<std::sync::Arc<Directory>, Option<String>>>,
+    directories: HashMap<Digest, Result<Arc<Directory>, Option<String>>>,
     checks: Vec<Check>,
     /// The message and the record under judgement.
     about: Option<(String, Option<u64>)>,
 }
 
-type Outcomes = Vec<(CheckName, State, String)>;
+pub(super) type Outcomes = Vec<(CheckName, State, String)>;
 
 impl Judging<'_> {
     fn note(&mut self, name: CheckName, state: State, detail: impl Into<String>) {
@@ -101,7 +121,14 @@ impl Judging<'_> {
             Some((message, record)) => (Some(message.clone()), *record),
             None => (None, None),
         };
-        self.checks.push(Check { name, message, record, what: name.what(), state, detail: detail.into() });
+        self.checks.push(Check {
+            name,
+            message,
+            record,
+            what: name.what(),
+            state,
+            detail: printable(&detail.into()),
+        });
     }
 
     fn notes(&mut self) {
@@ -111,9 +138,12 @@ impl Judging<'_> {
             (Ok(_), _) => (State::Failed, format!("{} was changed: do not run its commands", names::README)),
             (Err(why), _) => (State::Failed, why),
         };
-        let misnamed = self.opened.notes.files.iter().find(|f| !name_fits(&f.name, &self.opened.files[&f.name]));
+        let misnamed =
+            self.opened.notes.files.iter().find(|f| !name_fits(&f.name, &self.opened.files[&f.name]));
         match misnamed {
-            Some(file) => self.note(CheckName::Notes, State::Failed, format!("{} is not what its name says", file.name)),
+            Some(file) => {
+                self.note(CheckName::Notes, State::Failed, format!("{} is not what its name says", file.name))
+            }
             None => self.note(CheckName::Notes, state, detail),
         }
     }
@@ -124,8 +154,12 @@ impl Judging<'_> {
         let mut found: Outcomes = Vec::new();
         found.push(check_manifest(message));
         found.push(match &message.body {
-            Some(body) => (CheckName::Body, State::Ok, format!("{} bytes, sha256 {}", body.len(), Digest::of(body))),
-            None => (CheckName::Body, State::NotShown, "digest only: the node no longer held the body".into()),
+            Some(body) => {
+                (CheckName::Body, State::Ok, format!("{} bytes, sha256 {}", body.len(), Digest::of(body)))
+            }
+            None => {
+                (CheckName::Body, State::NotShown, "digest only: the node no longer held the body".into())
+            }
         });
         match &message.signature {
             Err(why) => found.push((CheckName::Signature, State::Failed, why.clone())),
@@ -133,7 +167,11 @@ impl Judging<'_> {
                 found.push(match signature.verify(&message.manifest) {
                     Ok(()) => {
                         let signer = signature.certificate();
-                        (CheckName::Signature, State::Ok, format!("{}, fingerprint {}", signer.subject(), signer.fingerprint()))
+                        (
+                            CheckName::Signature,
+                            State::Ok,
+                            format!("{}, fingerprint {}", signer.subject(), signer.fingerprint()),
+                        )
                     }
                     Err(why) => (CheckName::Signature, State::Failed, why.to_string()),
                 });
@@ -158,7 +196,9 @@ impl Judging<'_> {
 
     fn check_answer(&self, answer: &Message) -> (CheckName, State, String) {
         let name = CheckName::Answer;
-        let Some(reply) = answer.header.in_reply_to else { return (name, State::Failed, "it names no request".into()) };
+        let Some(reply) = answer.header.in_reply_to else {
+            return (name, State::Failed, "it names no request".into());
+        };
         let Some(request) = self.messages.iter().find(|m| m.header.kind == Kind::Request) else {
             return (name, State::NotShown, format!("the request {} is not in this container", reply.id));
         };
@@ -184,7 +224,13 @@ impl Judging<'_> {
         let local: Result<LocalPart, _> = serde_json::from_str(&record.local);
         let local = match local {
             Ok(local) => local,
-            Err(why) => return self.push(stem, Some(record.sequence), vec![(CheckName::Record, State::Failed, why.to_string())]),
+            Err(why) => {
+                return self.push(
+                    stem,
+                    Some(record.sequence),
+                    vec![(CheckName::Record, State::Failed, why.to_string())],
+                );
+            }
         };
         let mut found = vec![self.check_record(record, &local, index)];
         match index {
@@ -204,7 +250,12 @@ impl Judging<'_> {
     }
 
     /// The local part is this node's word; the leaf binds it to the message and to a place in the log.
-    fn check_record(&self, record: &RecordNote, local: &LocalPart, index: Option<usize>) -> (CheckName, State, String) {
+    fn check_record(
+        &self,
+        record: &RecordNote,
+        local: &LocalPart,
+        index: Option<usize>,
+    ) -> (CheckName, State, String) {
         let message = index.and_then(|i| self.messages.get(i));
         let empty = Digest::of(b"");
         let (digest, cms) = message.map_or((empty, &[][..]), |m| (m.digest(), &m.cms[..]));
@@ -220,7 +271,10 @@ impl Judging<'_> {
         let carried = record.statuses.iter().all(|d| self.opened.files.contains_key(&names::status(*d)));
         let pairs = [
             ("the version of the local part", local.v == 1),
-            ("the kind", kind == record.kind.message_kind() && (kind.is_some() || record.kind == RecordKind::Unsigned)),
+            (
+                "the kind",
+                kind == record.kind.message_kind() && (kind.is_some() || record.kind == RecordKind::Unsigned),
+            ),
             ("the request", local.request == self.opened.notes.request),
             ("client or service", names_fit),
             ("the owner", owner == record.owner),
@@ -243,7 +297,11 @@ impl Judging<'_> {
                 && serde_json::from_str::<LocalPart>(&r.local).is_ok_and(|l| l.role == Role::Provider)
         };
         Some(match self.opened.notes.records.iter().find(is_provider) {
-            None => (name, State::NotShown, format!("leaf {} at {}: in the provider's export", claimed.hash, claimed.index)),
+            None => (
+                name,
+                State::NotShown,
+                format!("leaf {} at {}: in the provider's export", claimed.hash, claimed.index),
+            ),
             Some(r) if r.sequence == claimed.index && r.leaf == claimed.hash => {
                 (name, State::Ok, format!("leaf {} at {}", claimed.hash, claimed.index))
             }
@@ -251,17 +309,18 @@ impl Judging<'_> {
         })
     }
 
-    fn directory(&mut self, head: Digest) -> Result<std::sync::Arc<Directory>, Option<String>> {
+    fn directory(&mut self, head: Digest) -> Result<Arc<Directory>, Option<String>> {
         let (opened, anchor) = (self.opened, self.anchor);
-        let assembled = || directories::assemble(opened, anchor, head).map(std::sync::Arc::new);
+        let assembled = || directories::assemble(opened, anchor, head).map(Arc::new);
         self.directories.entry(head).or_insert_with(assembled).clone()
     }
 
     fn summary(&self) -> Option<Summary> {
         let request = &self.messages.iter().find(|m| m.header.kind == Kind::Request)?.header;
         let answer = self.messages.iter().rfind(|m| m.header.kind.is_answer()).map(|m| &m.header);
-        let locals = self.opened.notes.records.iter().filter_map(|r| serde_json::from_str::<LocalPart>(&r.local).ok());
-        let last = locals.filter(|l| l.outcome.is_some()).last();
+        let locals =
+            self.opened.notes.records.iter().filter_map(|r| serde_json::from_str::<LocalPart>(&r.local).ok());
+        let last = locals.rev().find(|l| l.outcome.is_some());
         let path = request.path.clone().unwrap_or_default();
         Some(Summary {
             id: request.id,
@@ -277,9 +336,14 @@ impl Judging<'_> {
             answered: answer.map(|a| a.sent),
             status: answer.and_then(|a| a.status),
             outcome: last.as_ref().and_then(|l| l.outcome).unwrap_or(Outcome::Unknown),
-            fault: last.and_then(|l| l.fault),
+            fault: last.and_then(|l| l.fault).map(|code| printable(&code)),
         })
     }
+}
+
+/// Texts from a container nobody believes yet must not steer a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// A supporting file whose name states what it is must be it.
@@ -294,7 +358,9 @@ fn name_fits(name: &str, bytes: &Bytes) -> bool {
     if let Some(stem) = name.strip_prefix(names::STATUSES).and_then(|n| n.strip_suffix(".der")) {
         return digest(stem);
     }
-    let Some((head, file)) = name.strip_prefix(names::DIRECTORIES).and_then(|n| n.split_once('/')) else { return true };
+    let Some((head, file)) = name.strip_prefix(names::DIRECTORIES).and_then(|n| n.split_once('/')) else {
+        return true;
+    };
     match file.strip_prefix("member-").and_then(|n| n.strip_suffix(".json")) {
         Some(stem) => digest(stem),
         None => file != names::HEAD || digest(head),
@@ -311,7 +377,9 @@ fn check_manifest(message: &Message) -> (CheckName, State, String) {
         None => without_body(message).ok_or_else(|| "it is not a manifest of this message".to_owned()),
     };
     match written {
-        Ok(written) if written == message.manifest => (name, State::Ok, format!("digest {}", message.digest())),
+        Ok(written) if written == message.manifest => {
+            (name, State::Ok, format!("digest {}", message.digest()))
+        }
         Ok(_) => (name, State::Failed, "the manifest names another header or body".into()),
         Err(why) => (name, State::Failed, why),
     }
@@ -328,149 +396,4 @@ fn without_body(message: &Message) -> Option<Bytes> {
     let at = std::str::from_utf8(&template).ok()?.rfind(&coded)?;
     let stated = STANDARD.decode(message.manifest.get(at..at + coded.len())?).ok()?;
     Some(manifest::write(message.note.kind, message.note.id, header, Digest::from_slice(&stated)?).into())
-}
-
-/// The trust checks of protocol P3 as far as a container can show them, for the moment of sending.
-fn check_trust(
-    opened: &Opened,
-    message: &Message,
-    record: &RecordNote,
-    local: &LocalPart,
-    directory: Result<std::sync::Arc<Directory>, Option<String>>,
-) -> Outcomes {
-    let directory = match directory {
-        Ok(directory) => directory,
-        Err(None) => return vec![(CheckName::Directory, State::NotShown, "the directory of the time is not in this container".into())],
-        Err(Some(why)) => return vec![(CheckName::Directory, State::Failed, why)],
-    };
-    let mut found = vec![check_head(message, local, &directory)];
-    found.push(check_node(message, &directory));
-    let Ok(signature) = &message.signature else { return found };
-    found.push(check_registered(message, signature.certificate(), &directory));
-    found.extend(check_path_and_status(opened, message, signature, record, local, &directory));
-    found
-}
-
-fn check_head(message: &Message, local: &LocalPart, directory: &Directory) -> (CheckName, State, String) {
-    let name = CheckName::Directory;
-    let sent = message.header.sent;
-    let (issued, expires) = (directory.issued(), directory.expires());
-    let detail = format!(
-        "version {}.{}, issued {issued}, expires {expires}; the sender used {}.{}",
-        directory.epoch(),
-        directory.version(),
-        message.header.directory.epoch,
-        message.header.directory.version
-    );
-    if message.header.instance != directory.instance() {
-        return (name, State::Failed, "the message is of another instance".into());
-    }
-    if sent > expires.plus(SKEW) {
-        return (name, State::Failed, format!("expired before the message was sent: {detail}"));
-    }
-    if issued <= sent.plus(CALL_LIFE).plus(SKEW) {
-        (name, State::Ok, detail)
-    } else if issued <= local.at.plus(SKEW) {
-        // A long body: recorded, and judged by the directory of then, well after it was sent.
-        (name, State::NotShown, format!("issued only after the message was sent: {detail}"))
-    } else {
-        (name, State::Failed, format!("issued after the message was recorded: {detail}"))
-    }
-}
-
-/// Whether the directory lists the member without the container carrying its part.
-fn not_carried(directory: &Directory, member: &MemberId) -> bool {
-    directory.missing().contains(&part::member(member))
-}
-
-fn check_node(message: &Message, directory: &Directory) -> (CheckName, State, String) {
-    let name = CheckName::Node;
-    let (from, (_, subsystem)) = (&message.header.from, message.sender());
-    if directory.speaks_for(from, &subsystem) {
-        (name, State::Ok, format!("{from} speaks for {subsystem}"))
-    } else if not_carried(directory, &from.owner()) {
-        (name, State::NotShown, format!("{from} belongs to {}, whose part is not in this container", from.owner()))
-    } else {
-        (name, State::Failed, format!("{from} is not registered to speak for {subsystem}"))
-    }
-}
-
-fn check_registered(message: &Message, signer: &Certificate, directory: &Directory) -> (CheckName, State, String) {
-    let name = CheckName::Registered;
-    let (member, _) = message.sender();
-    if not_carried(directory, &member) {
-        return (name, State::NotShown, format!("the part of {member} is not in this container"));
-    }
-    let Some(entry) = directory.member(&member) else {
-        return (name, State::Failed, format!("{member} is not in the directory"));
-    };
-    if !entry.is_active(message.header.sent) {
-        return (name, State::Failed, format!("{member} was not an active member"));
-    }
-    if !directory.has_sign_certificate(&member, &signer.fingerprint()) {
-        return (name, State::Failed, format!("{} is not registered to {member}", signer.fingerprint()));
-    }
-    if signer.subject_attribute(SubjectAttribute::OrganizationIdentifier) != Some(member.as_str()) {
-        return (name, State::Failed, format!("the certificate does not name {member}"));
-    }
-    (name, State::Ok, format!("{member} ({} / {}), {}", entry.name_vi, entry.name_en, signer.fingerprint()))
-}
-
-fn check_path_and_status(
-    opened: &Opened,
-    message: &Message,
-    signature: &SignedMessage,
-    record: &RecordNote,
-    local: &LocalPart,
-    directory: &Directory,
-) -> Outcomes {
-    let (signer, sent) = (signature.certificate(), message.header.sent);
-    let path = match find_path(signer, signature.intermediates(), Usage::Sign, directory, sent) {
-        Ok((path, authority)) => (path, directory.authorities().get(authority).map_or("", |a| a.name.as_str())),
-        Err(why) => return vec![(CheckName::Path, State::Failed, why.to_string())],
-    };
-    let (path, authority) = path;
-    let carried = record.statuses.iter().filter_map(|d| opened.files.get(&names::status(*d)));
-    let at = sent.max(local.at);
-    let status = check_status(carried, signer, &path.issuer, sent, at);
-    vec![(CheckName::Path, State::Ok, format!("{authority}: {}", path.anchor.subject())), status]
-}
-
-/// The newest response about the signer decides; it is fresh for an hour and graced for twelve (protocol P3.5).
-fn check_status<'a>(
-    carried: impl Iterator<Item = &'a Bytes>,
-    signer: &Certificate,
-    issuer: &Certificate,
-    sent: Timestamp,
-    at: Timestamp,
-) -> (CheckName, State, String) {
-    let name = CheckName::Status;
-    let mut newest = None;
-    for bytes in carried {
-        match ocsp::read(bytes).and_then(|response| response.judge(signer, issuer, at)) {
-            Ok(status) if newest.is_none_or(|n: truc_trust::CertificateStatus| n.this_update <= status.this_update) => {
-                newest = Some(status);
-            }
-            // Statuses of several certificates lie together: one that is of another is no failure.
-            Ok(_) | Err(ocsp::OcspError::OtherCertificate) => {}
-            Err(why) => return (name, State::Failed, why.to_string()),
-        }
-    }
-    let Some(status) = newest else {
-        return (name, State::NotShown, "no OCSP response about the signer's certificate is in this record".into());
-    };
-    let policy = StatusPolicy::default();
-    let since = status.this_update;
-    match status.verdict {
-        Standing::Revoked { at } if at <= sent => (name, State::Failed, format!("revoked {at}")),
-        Standing::Revoked { at } => {
-            (name, State::NotShown, format!("revoked {at}, after the time of sending: only a time-stamp could tell"))
-        }
-        Standing::Unknown => (name, State::Failed, "the responder does not know the certificate".into()),
-        Standing::Good if sent <= since.plus(policy.freshness) => (name, State::Ok, format!("good and fresh, as of {since}")),
-        Standing::Good if sent <= since.plus(policy.grace) => {
-            (name, State::Ok, format!("good, as of {since}: past 1 h, accepted by grace of up to 12 h"))
-        }
-        Standing::Good => (name, State::Failed, format!("too old, as of {since}: more than 12 h before the sending")),
-    }
 }

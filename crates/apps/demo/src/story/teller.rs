@@ -1,0 +1,89 @@
+//! Says what happens, in plain words, Vietnamese first.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "telling the story on the terminal is what this module is for")]
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::bus::{Layout, Processes};
+
+/// Tells on standard output; progress goes to standard error.
+pub(crate) struct Teller;
+
+/// How a step ended.
+pub(crate) enum Ended {
+    /// As told, with what was seen.
+    Well(String),
+    /// It could not be tried here; the reason and the command to try it by hand.
+    Skipped(String),
+}
+
+impl Teller {
+    pub(crate) const fn new() -> Self {
+        Self
+    }
+
+    pub(crate) fn opening(&self, dir: &Path) {
+        println!("Trục: một bus dữ liệu hoàn chỉnh trên máy này / a whole data bus on this machine");
+        println!("Mọi người trong câu chuyện đều là DỮ LIỆU GIẢ LẬP / everybody in this story is synthetic");
+        println!("Thư mục / folder: {}\n", dir.display());
+    }
+
+    pub(crate) fn progress(&self, begun: Instant, what: &str) {
+        eprintln!("  [{:>5.1} s] {what} …", begun.elapsed().as_secs_f64());
+    }
+
+    pub(crate) fn standing(&self, begun: Instant) {
+        println!(
+            "Bus đã chạy sau {:.1} s: sổ đăng ký, PKI thử nghiệm, 4 nút, 2 CSDL, mỗi phần một tiến trình.\n\
+             The bus stands after {:.1} s: registry, pilot PKI, 4 nodes, 2 registers, each its own process.\n",
+            begun.elapsed().as_secs_f64(),
+            begun.elapsed().as_secs_f64()
+        );
+    }
+
+    pub(crate) fn step(&self, number: usize, vi: &str, en: &str) {
+        println!("{number:>2}. {vi}\n    {en}");
+    }
+
+    pub(crate) fn ended(&self, ended: &Result<Ended, String>, took: Duration) {
+        let ms = took.as_secs_f64() * 1000.0;
+        match ended {
+            Ok(Ended::Well(seen)) => println!("    ✔ {}   ({ms:.0} ms)\n", indented(seen)),
+            Ok(Ended::Skipped(why)) => println!("    ‼ SKIPPED / BỎ QUA: {}\n", indented(why)),
+            Err(why) => println!("    ✘ KHÔNG NHƯ KỂ / NOT AS TOLD: {}   ({ms:.0} ms)\n", indented(why)),
+        }
+    }
+
+    pub(crate) fn closing(&self, begun: Instant, all_well: bool) {
+        let seconds = begun.elapsed().as_secs_f64();
+        if all_well {
+            println!("Mọi bước diễn ra đúng như kể, {seconds:.1} s. / Every step went as told, {seconds:.1} s.");
+        } else {
+            println!("Có bước không diễn ra như kể ({seconds:.1} s). / A step did not go as told ({seconds:.1} s).");
+        }
+    }
+
+    pub(crate) fn staying(&self, layout: &Layout, processes: &Processes, program: &Path) {
+        println!("\nBus vẫn chạy; nhấn Ctrl-C để dừng. / The bus stays up; Ctrl-C ends it.");
+        println!("Mô tả / description: {}", layout.dir.join("demo.json").display());
+        println!("Chạy lại từng phần bằng tay / to start any one process again by hand:");
+        let mut all = vec![processes.pki(), processes.registry()];
+        all.extend(processes.registers());
+        all.extend(layout.nodes.iter().map(|plan| processes.node(plan)));
+        for process in all {
+            println!("  {:<12} {}", process.name, process.command(program));
+        }
+        if let Ok(desk) = layout.node("H26") {
+            println!("\nThử một lời gọi / try a call:");
+            println!(
+                "  {} call --config {} --client VN/GOV/H26/mot-cua-so-1 --user cb-0123 --purpose 1.004194 \\\n    VN/GOV/G10/csdl-datdai/tra-cuu-thua-dat GET '/thua-dat?chuSuDung=099190000025'",
+                program.display(),
+                layout.node_config(desk).display()
+            );
+        }
+    }
+}
+
+fn indented(text: &str) -> String {
+    text.replace('\n', "\n      ")
+}

@@ -1,0 +1,86 @@
+//! What the admin API reads and decides, on the running node.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use truc_admin::{AdminBackend, AdminCode, AdminFault, DirectoryStatus, DirectoryView, NodeStatus};
+use truc_evidence::container::{self, ExportError};
+use truc_evidence::{EvidenceStore, ExchangeSummary, Query, StoredRecord};
+use truc_exchange::ports::CurrentDirectory;
+use truc_model::{Clock, MessageId, NodeId, SubsystemId, Timestamp};
+use truc_policy::{Policy, PolicyEvent};
+
+use crate::desk::Desk;
+
+/// The node behind its admin API.
+pub(crate) struct Backend {
+    pub(crate) node: NodeId,
+    pub(crate) hosted: Vec<SubsystemId>,
+    pub(crate) started: Timestamp,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) directory: Arc<dyn CurrentDirectory>,
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) evidence: Arc<dyn EvidenceStore>,
+}
+
+#[async_trait]
+impl AdminBackend for Backend {
+    async fn status(&self) -> Result<NodeStatus, AdminFault> {
+        let now = self.clock.now();
+        Ok(NodeStatus {
+            node: self.node.clone(),
+            instance: self.node.instance().to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started: self.started,
+            uptime_seconds: now.since(self.started).as_secs(),
+            directory: self.directory.current().map(|directory| DirectoryStatus::of(&directory, now)),
+            hosted: self.hosted.clone(),
+        })
+    }
+
+    async fn directory(&self) -> Result<DirectoryView, AdminFault> {
+        let directory = self.directory.current();
+        let directory =
+            directory.ok_or_else(|| AdminFault::new(AdminCode::NotFound, "the node has no directory yet"))?;
+        Ok(DirectoryView::of(&directory, self.clock.now()))
+    }
+
+    fn policy(&self) -> Arc<Policy> {
+        self.desk.policy().load_full()
+    }
+
+    async fn decide(&self, event: PolicyEvent, actor: &str) -> Result<(), AdminFault> {
+        self.desk.decide(&event, actor).await
+    }
+
+    async fn evidence_list(&self, query: Query) -> Result<Vec<ExchangeSummary>, AdminFault> {
+        Ok(self.evidence.list(query).await?)
+    }
+
+    async fn evidence_show(&self, id: MessageId) -> Result<Vec<StoredRecord>, AdminFault> {
+        Ok(self.evidence.exchange(id).await?)
+    }
+
+    async fn evidence_body(&self, sequence: u64) -> Result<Option<Bytes>, AdminFault> {
+        Ok(self.evidence.body(sequence).await?)
+    }
+
+    async fn evidence_container(&self, id: MessageId) -> Result<Bytes, AdminFault> {
+        let exchange = container::collect(self.evidence.as_ref(), id).await.map_err(not_exported)?;
+        let written = tokio::task::spawn_blocking(move || container::write(&exchange)).await;
+        let written = written.map_err(|e| AdminFault::new(AdminCode::Internal, e.to_string()))?;
+        Ok(written.map_err(not_exported)?.into())
+    }
+}
+
+fn not_exported(error: ExportError) -> AdminFault {
+    let code = match &error {
+        ExportError::NotFound(_) => AdminCode::NotFound,
+        ExportError::Store(store) => return AdminFault::from(store.clone()),
+        ExportError::TooLarge => AdminCode::TooLarge,
+        ExportError::Missing { .. } | ExportError::Damaged { .. } => AdminCode::Internal,
+    };
+    AdminFault::new(code, error.to_string())
+}

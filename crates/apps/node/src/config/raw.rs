@@ -1,0 +1,266 @@
+//! The first tier: from TOML to options that are present or not and of the right TOML type. Unknown keys are mistakes.
+
+use std::str::FromStr;
+
+use toml::{Table, Value};
+
+use super::mistakes::Mistakes;
+
+/// One option with its key, so that a later mistake can name it.
+#[derive(Debug)]
+pub(super) struct Opt<T> {
+    pub(super) key: String,
+    value: Found<T>,
+}
+
+#[derive(Debug)]
+enum Found<T> {
+    Absent,
+    /// Of the wrong type; that was reported already.
+    Wrong,
+    Value(T),
+}
+
+impl<T> Opt<T> {
+    /// The value; when it is absent, the mistake says to write `write`.
+    pub(super) fn required(&self, write: &str, mistakes: &mut Mistakes) -> Option<&T> {
+        if matches!(self.value, Found::Absent) {
+            mistakes.add(&self.key, format!("is missing; write {write}"));
+        }
+        self.get()
+    }
+    pub(super) fn get(&self) -> Option<&T> {
+        if let Found::Value(value) = &self.value { Some(value) } else { None }
+    }
+}
+
+impl Opt<String> {
+    /// The value as a `U`, or `default` when absent; `like` shows what to write.
+    pub(super) fn parsed<U: FromStr>(&self, default: U, like: &str, mistakes: &mut Mistakes) -> U {
+        let Some(text) = self.get() else { return default };
+        text.parse().unwrap_or_else(|_| {
+            mistakes.add(&self.key, format!("{text:?} is not understood; write {like}"));
+            default
+        })
+    }
+    /// The value as a `U`, required, with the type's own words about what is wrong with it.
+    pub(super) fn identified<U: FromStr<Err: std::fmt::Display>>(
+        &self,
+        like: &str,
+        mistakes: &mut Mistakes,
+    ) -> Option<U> {
+        let text = self.required(like, mistakes)?;
+        text.parse()
+            .map_err(|e| mistakes.add(&self.key, format!("{text:?} is not understood: {e}; write {like}")))
+            .ok()
+    }
+}
+
+/// One table of the file.
+struct Section {
+    path: String,
+    table: Table,
+}
+
+impl Section {
+    fn key(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+    }
+
+    fn take<T>(
+        &mut self,
+        name: &str,
+        wanted: &str,
+        read: impl Fn(Value) -> Option<T>,
+        m: &mut Mistakes,
+    ) -> Opt<T> {
+        let key = self.key(name);
+        let value = match self.table.remove(name) {
+            None => Found::Absent,
+            Some(value) => match read(value) {
+                Some(value) => Found::Value(value),
+                None => {
+                    m.add(&key, format!("must be {wanted}"));
+                    Found::Wrong
+                }
+            },
+        };
+        Opt { key, value }
+    }
+
+    fn text(&mut self, name: &str, m: &mut Mistakes) -> Opt<String> {
+        let read = |v| if let Value::String(text) = v { Some(text).filter(|t| !t.is_empty()) } else { None };
+        self.take(name, "a text in quotes that is not empty", read, m)
+    }
+
+    fn whole(&mut self, name: &str, m: &mut Mistakes) -> Opt<i64> {
+        self.take(name, "a whole number without quotes", |v| v.as_integer(), m)
+    }
+
+    fn flag(&mut self, name: &str, m: &mut Mistakes) -> Opt<bool> {
+        self.take(name, "true or false without quotes", |v| v.as_bool(), m)
+    }
+
+    fn texts(&mut self, name: &str, m: &mut Mistakes) -> Opt<Vec<String>> {
+        let read = |v: Value| v.as_array()?.iter().map(|t| t.as_str().map(str::to_owned)).collect();
+        self.take(name, "a list of texts like [\"mot-cua-so-1\", \"mot-cua-so-2\"]", read, m)
+    }
+
+    /// The table `name`; an empty one when it is absent.
+    fn section(&mut self, name: &str, m: &mut Mistakes) -> Self {
+        let read = |v| if let Value::Table(table) = v { Some(table) } else { None };
+        let found = self.take(name, &format!("a table: write [{}]", self.key(name)), read, m);
+        let table = found.get().cloned().unwrap_or_default();
+        Self { path: found.key, table }
+    }
+
+    /// The tables `[[name]]`, numbered from 1.
+    fn sections(&mut self, name: &str, m: &mut Mistakes) -> Vec<Self> {
+        let wanted = format!("tables: write [[{}]] with two brackets", self.key(name));
+        let read = |v: Value| v.as_array()?.iter().map(|t| t.as_table().cloned()).collect::<Option<Vec<_>>>();
+        let found = self.take(name, &wanted, read, m);
+        let numbered = |(i, table): (usize, &Table)| Self {
+            path: format!("{}[{}]", found.key, i + 1),
+            table: table.clone(),
+        };
+        found.get().into_iter().flatten().enumerate().map(numbered).collect()
+    }
+
+    /// What was not asked for is not known.
+    fn finish(self, known: &[&str], m: &mut Mistakes) {
+        for name in self.table.keys() {
+            m.add(&self.key(name), format!("is not a known key here; known are {}", known.join(", ")));
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct RawConfig {
+    pub(super) config_version: Opt<i64>,
+    pub(super) node: Opt<String>,
+    pub(super) data_folder: Opt<String>,
+    pub(super) passphrase_file: Opt<String>,
+    pub(super) anchor_file: Opt<String>,
+    pub(super) auth_key: Opt<String>,
+    pub(super) auth_certificate_file: Opt<String>,
+    pub(super) log_key: Opt<String>,
+    pub(super) members: Vec<RawMember>,
+    pub(super) peer_listen: Opt<String>,
+    pub(super) peer_max_exchanges: Opt<i64>,
+    pub(super) edge_listen: Opt<String>,
+    pub(super) edge_max_body: Opt<String>,
+    pub(super) edge_allow_network: Opt<bool>,
+    pub(super) admin_listen: Opt<String>,
+    pub(super) admin_allow_network: Opt<bool>,
+    pub(super) admin_tokens: Vec<RawToken>,
+    pub(super) provider_ca_file: Opt<String>,
+    pub(super) status_freshness: Opt<String>,
+    pub(super) status_grace: Opt<String>,
+    pub(super) status_fetch_interval: Opt<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct RawMember {
+    pub(super) id: Opt<String>,
+    pub(super) sign_key: Opt<String>,
+    pub(super) sign_certificate_file: Opt<String>,
+    pub(super) subsystems: Opt<Vec<String>>,
+}
+
+#[derive(Debug)]
+pub(super) struct RawToken {
+    pub(super) name: Opt<String>,
+    pub(super) role: Opt<String>,
+    pub(super) token_file: Opt<String>,
+}
+
+impl RawConfig {
+    /// Reads the text; `None` when it is not TOML at all.
+    pub(super) fn read(text: &str, m: &mut Mistakes) -> Option<Self> {
+        let table = match text.parse::<Table>() {
+            Ok(table) => table,
+            Err(e) => {
+                m.add("", format!("this is not TOML: {}", e.to_string().trim_end()));
+                return None;
+            }
+        };
+        let mut root = Section { path: String::new(), table };
+        let [mut auth, mut log, mut peer, mut edge, mut admin, mut provider, mut trust] =
+            ["auth", "log", "peer", "edge", "admin", "provider", "trust"].map(|name| root.section(name, m));
+        let members = root.sections("member", m).into_iter().map(|s| RawMember::read(s, m)).collect();
+        let admin_tokens = admin.sections("token", m).into_iter().map(|s| RawToken::read(s, m)).collect();
+        let raw = Self {
+            config_version: root.whole("config-version", m),
+            node: root.text("node", m),
+            data_folder: root.text("data-folder", m),
+            passphrase_file: root.text("passphrase-file", m),
+            anchor_file: root.text("anchor-file", m),
+            auth_key: auth.text("key", m),
+            auth_certificate_file: auth.text("certificate-file", m),
+            log_key: log.text("key", m),
+            members,
+            peer_listen: peer.text("listen", m),
+            peer_max_exchanges: peer.whole("max-exchanges", m),
+            edge_listen: edge.text("listen", m),
+            edge_max_body: edge.text("max-body", m),
+            edge_allow_network: edge.flag("allow-plain-http-from-network", m),
+            admin_listen: admin.text("listen", m),
+            admin_allow_network: admin.flag("allow-network", m),
+            admin_tokens,
+            provider_ca_file: provider.text("ca-file", m),
+            status_freshness: trust.text("status-freshness", m),
+            status_grace: trust.text("status-grace", m),
+            status_fetch_interval: trust.text("status-fetch-interval", m),
+        };
+        root.finish(&ROOT_KEYS, m);
+        auth.finish(&["key", "certificate-file"], m);
+        log.finish(&["key"], m);
+        peer.finish(&["listen", "max-exchanges"], m);
+        edge.finish(&["listen", "max-body", "allow-plain-http-from-network"], m);
+        admin.finish(&["listen", "allow-network", "[[token]]"], m);
+        provider.finish(&["ca-file"], m);
+        trust.finish(&["status-freshness", "status-grace", "status-fetch-interval"], m);
+        Some(raw)
+    }
+}
+
+const ROOT_KEYS: [&str; 13] = [
+    "config-version",
+    "node",
+    "data-folder",
+    "passphrase-file",
+    "anchor-file",
+    "[auth]",
+    "[log]",
+    "[[member]]",
+    "[peer]",
+    "[edge]",
+    "[admin]",
+    "[provider]",
+    "[trust]",
+];
+
+impl RawMember {
+    fn read(mut section: Section, m: &mut Mistakes) -> Self {
+        let raw = Self {
+            id: section.text("id", m),
+            sign_key: section.text("sign-key", m),
+            sign_certificate_file: section.text("sign-certificate-file", m),
+            subsystems: section.texts("subsystems", m),
+        };
+        section.finish(&["id", "sign-key", "sign-certificate-file", "subsystems"], m);
+        raw
+    }
+}
+
+impl RawToken {
+    fn read(mut section: Section, m: &mut Mistakes) -> Self {
+        let raw = Self {
+            name: section.text("name", m),
+            role: section.text("role", m),
+            token_file: section.text("token-file", m),
+        };
+        section.finish(&["name", "role", "token-file"], m);
+        raw
+    }
+}

@@ -1,0 +1,221 @@
+use super::*;
+
+const EXAMPLE: &str = include_str!("../../../../../deploy/node.toml");
+
+fn parse(text: &str) -> Result<NodeConfig, ConfigErrors> {
+    NodeConfig::parse(text, Path::new("/etc/truc/node.toml"))
+}
+
+fn problems(text: &str) -> Vec<String> {
+    parse(text).unwrap_err().mistakes.iter().map(ToString::to_string).collect()
+}
+
+const SHORT: &str = "config-version = 1\nnode = 'VN/GOV/H26/ss1'\n[[member]]\nid = 'VN/GOV/H26'\n";
+
+#[test]
+fn three_keys_are_enough_and_the_example_explains_the_rest() {
+    let short = parse(SHORT).unwrap();
+    assert_eq!(short.data_folder, Path::new("/etc/truc/data"));
+    assert_eq!(short.members[0].sign_key.as_str(), "sign-VN-GOV-H26");
+    assert_eq!(short.peer, PeerSettings { listen: ([127, 0, 0, 1], 5500).into(), max_exchanges: 1000 });
+    assert_eq!(short.trust.status_grace, Duration::from_secs(12 * 3600));
+
+    let example = parse(EXAMPLE).unwrap();
+    assert_eq!(example.members.len(), 2);
+    assert_eq!(example.admin.tokens[1].role, Role::Auditor);
+}
+
+/// What the example shows in comments as defaults are the defaults: it means the same with the comments taken away.
+#[test]
+fn the_defaults_that_the_example_tells_are_true() {
+    let is_default = |line: &&str| {
+        let key = line.strip_prefix("# ").and_then(|l| l.split_once(" = ")).map(|(key, _)| key);
+        key.is_some_and(|k| k.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'))
+    };
+    let with: String =
+        EXAMPLE.lines().map(|l| format!("{}\n", if is_default(&l) { &l[2..] } else { l })).collect();
+    assert!(EXAMPLE.lines().filter(is_default).count() >= 8, "the example shows defaults in comments");
+    assert_eq!(parse(&with).unwrap(), parse(EXAMPLE).unwrap());
+}
+
+#[test]
+fn every_mistake_is_told_at_once_with_its_place_and_what_to_write() {
+    let text = "
+config-version = 2
+node = 'VN/GOV/H26'
+colour = 'red'
+[auth]
+key = 'a b'
+[log]
+key = 5
+[peer]
+listen = 'here'
+max-exchanges = 0
+[edge]
+listen = '0.0.0.0:8080'
+max-body = '16 MB'
+[admin]
+listen = '10.0.0.1:4000'
+[[admin.token]]
+name = 'o p s'
+role = 'king'
+token = 'secret'
+[trust]
+status-freshness = '1 hour'
+status-fetch-interval = '2h'
+[[member]]
+id = 'VN/GOV/H26'
+subsystems = ['mot cua']
+[[member]]
+id = 'VN/GOV/H26'
+sign-key = 'sign-VN-GOV-H26'
+[[member]]
+subsystems = 'x'
+";
+    let problems = problems(text);
+    let expected = [
+        ("config-version: ", "write config-version = 1"),
+        ("node: ", "node = \"VN/GOV/H26/ss1\""),
+        ("colour: ", "known are config-version, node"),
+        ("auth.key: ", "write key = \"auth\""),
+        ("log.key: ", "text in quotes"),
+        ("peer.listen: ", "listen = \"127.0.0.1:5500\""),
+        ("peer.max-exchanges: ", "from 1 to 100000"),
+        ("edge.listen: ", "allow-plain-http-from-network = true"),
+        ("edge.max-body: ", "\"16 MiB\""),
+        ("admin.listen: ", "allow-network = true"),
+        ("admin.token[1].name: ", "write 1 to 64 characters"),
+        ("admin.token[1].role: ", "role = \"administrator\""),
+        ("admin.token[1].token-file: ", "token-file = \"admin-token\""),
+        ("admin.token[1].token: ", "known are name, role, token-file"),
+        ("trust.status-freshness: ", "like \"1h\""),
+        ("trust.status-fetch-interval: ", "shorter than status-freshness"),
+        ("member[1].subsystems: ", "write only the last part"),
+        ("member[2].id: ", "stands here twice"),
+        ("member[3].id: ", "id = \"VN/GOV/H26\""),
+        ("member[3].subsystems: ", "list of texts"),
+    ];
+    for (key, write) in expected {
+        assert!(
+            problems.iter().any(|p| p.starts_with(key) && p.contains(write)),
+            "{key} {write}\n{problems:#?}"
+        );
+    }
+    assert_eq!(problems.len(), expected.len(), "{problems:#?}");
+    assert!(!problems.iter().any(|p| p.contains("secret")), "a value under an unknown key is not repeated");
+}
+
+#[test]
+fn what_contradicts_itself_is_refused() {
+    for (extra, told) in [
+        ("[edge]\nlisten = '127.0.0.1:5500'", "is also peer.listen"),
+        ("[auth]\nkey = 'log'", "every use has a key of its own"),
+        ("[[member]]\nid = 'VN/GOV/H49'\nsign-key = 'sign-VN-GOV-H26'", "used elsewhere too"),
+        ("[[member]]\nid = 'EE/GOV/H49'", "one instance"),
+        ("subsystems = ['a', 'a']", "named twice"),
+        ("[trust]\nstatus-grace = '10m'", "shorter than status-freshness"),
+        ("[auth", "this is not TOML"),
+    ] {
+        let problems = problems(&format!("{SHORT}{extra}\n"));
+        assert!(problems.len() == 1 && problems[0].contains(told), "{extra}: {problems:#?}");
+    }
+    assert!(problems("config-version = 1\nnode = 'VN/GOV/H26/ss1'")[0].contains("at least one [[member]]"));
+    assert!(parse(&format!("{SHORT}[edge]\nlisten = '127.0.0.1:0'\n[peer]\nlisten = '127.0.0.1:0'")).is_ok());
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    for text in [SHORT, EXAMPLE] {
+        let config = parse(text).unwrap();
+        assert_eq!(parse(&config.to_toml()).unwrap(), config, "{}", config.to_toml());
+    }
+    let member: MemberId = "VN/GOV/H26".parse().unwrap();
+    let subsystem = member.subsystem("mot-cua-so-1").unwrap();
+    let node = member.node("ss1").unwrap();
+    let path = Path::new("/etc/truc/node.toml");
+    let draft = NodeConfig::draft(path, &node, &[(member, vec![subsystem.clone()])]).unwrap();
+    assert_eq!(draft.members[0].subsystems, [subsystem]);
+    assert!(NodeConfig::draft(path, &node, &[]).is_err());
+}
+
+#[test]
+fn a_missing_file_says_so() {
+    let error = NodeConfig::load(Path::new("/nowhere/node.toml")).unwrap_err();
+    assert!(error.to_string().contains("--config"), "{error}");
+}
+
+mod files {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use truc_keys::KeyKind;
+    use truc_keystores::{FileKeyStore, Passphrase};
+    use truc_model::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn everything_missing_is_told_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("node.toml");
+        let text = format!(
+            "{SHORT}[provider]\nca-file = 'ca.pem'\n[[admin.token]]\nname = 'ops'\nrole = 'administrator'\ntoken-file = 'admin-token'\n"
+        );
+        let error = NodeConfig::parse(&text, &path).unwrap().check(Timestamp::from_millis(0)).unwrap_err();
+        for key in [
+            "anchor-file",
+            "passphrase-file",
+            "auth.certificate-file",
+            "sign-certificate-file",
+            "ca-file",
+            "token-file",
+        ] {
+            assert!(error.mistakes.iter().any(|m| m.key.contains(key)), "{key}: {error}");
+        }
+        assert_eq!(error.mistakes.len(), 6, "{error}");
+    }
+
+    #[test]
+    fn wrong_files_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("node.toml");
+        let config = NodeConfig::parse(
+            &format!(
+                "{SHORT}[[admin.token]]\nname = 'ops'\nrole = 'administrator'\ntoken-file = 'admin-token'\n"
+            ),
+            &path,
+        )
+        .unwrap();
+        let passphrase = Passphrase::from_file_or_create(&config.passphrase_file).unwrap();
+        for (key, kind) in [(&config.auth.key, KeyKind::EcP256), (&config.log_key, KeyKind::EcP256)] {
+            FileKeyStore::generate(&config.key_folder(), &passphrase, key, kind).unwrap();
+        }
+        std::fs::write(dir.path().join("admin-token"), "short").unwrap();
+        std::fs::set_permissions(dir.path().join("admin-token"), std::fs::Permissions::from_mode(0o644))
+            .unwrap();
+        std::fs::write(&config.anchor_file, "{}").unwrap();
+        std::fs::create_dir(dir.path().join("certs")).unwrap();
+        std::fs::write(
+            &config.auth.certificate_file,
+            include_str!("../../../../domain/trust/tests/golden/ca.pem"),
+        )
+        .unwrap();
+        std::fs::write(&config.members[0].sign_certificate_file, "no pem").unwrap();
+        let error = config.check(Timestamp::from_millis(0)).unwrap_err();
+        for told in [
+            "anchor-file: ",
+            "no key named sign-VN-GOV-H26",
+            "must be an Ed25519 key",
+            "is valid from",
+            "commonName is",
+            "organizationIdentifier is",
+            "not for TLS server and client",
+            "is not for the key auth",
+            "at least one certificate in PEM",
+            "chmod 600",
+            "fewer than 32 characters",
+        ] {
+            assert!(error.to_string().contains(told), "{told}: {error}");
+        }
+        assert_eq!(error.mistakes.len(), 11, "{error}");
+    }
+}

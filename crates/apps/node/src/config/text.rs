@@ -1,0 +1,92 @@
+//! Writing a configuration file, for `truc node init` and for the demo.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use truc_model::{MemberId, SubsystemId};
+
+use super::units::{Size, Span};
+use super::{HostedMember, NodeConfig};
+
+/// TOML's basic string with its escapes.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+/// One `[[member]]`.
+pub(super) fn member(
+    id: &MemberId,
+    keys: Option<(&HostedMember, &Path)>,
+    subsystems: &[SubsystemId],
+) -> String {
+    let codes: Vec<String> = subsystems.iter().map(|s| quoted(s.code())).collect();
+    let mut text = format!("\n[[member]]\nid = {}\n", quoted(id.as_str()));
+    if let Some((member, base)) = keys {
+        let _ = writeln!(text, "sign-key = {}", quoted(member.sign_key.as_str()));
+        let file = shortened(&member.sign_certificate_file, base);
+        let _ =
+            writeln!(text, "sign-certificate-file = {}   # sign certificate first, then intermediates", file);
+    }
+    let _ = writeln!(text, "subsystems = [{}]", codes.join(", "));
+    text
+}
+
+/// The path as the file at `base` writes it: relative where it lies below.
+fn shortened(path: &Path, base: &Path) -> String {
+    quoted(&path.strip_prefix(base).unwrap_or(path).to_string_lossy())
+}
+
+impl NodeConfig {
+    /// The text of a file that says this, to be placed at [`NodeConfig::path`].
+    pub fn to_toml(&self) -> String {
+        let base = self.path.parent().unwrap_or(Path::new(""));
+        let short = |path: &Path| shortened(path, base);
+        let mut t = String::from(
+            "# A node of Trục; deploy/node.toml explains every key. Paths are relative to this file.\n",
+        );
+        // Writing into a String does not fail.
+        let _ = writeln!(t, "config-version = 1\nnode = {}", quoted(self.node.as_str()));
+        let _ = writeln!(t, "data-folder = {}", short(&self.data_folder));
+        let _ = writeln!(t, "passphrase-file = {}   # one line, mode 0600", short(&self.passphrase_file));
+        let _ = writeln!(t, "anchor-file = {}", short(&self.anchor_file));
+        let _ = writeln!(t, "\n[auth]\nkey = {}", quoted(self.auth.key.as_str()));
+        let _ = writeln!(
+            t,
+            "certificate-file = {}   # leaf first, then intermediates",
+            short(&self.auth.certificate_file)
+        );
+        let _ = writeln!(t, "\n[log]\nkey = {}", quoted(self.log_key.as_str()));
+        for hosted in &self.members {
+            t.push_str(&member(&hosted.id, Some((hosted, base)), &hosted.subsystems));
+        }
+        let peer = &self.peer;
+        let _ = writeln!(
+            t,
+            "\n[peer]   # other nodes\nlisten = \"{}\"\nmax-exchanges = {}",
+            peer.listen, peer.max_exchanges
+        );
+        let edge = &self.edge;
+        let _ = writeln!(t, "\n[edge]   # the members' information systems\nlisten = \"{}\"", edge.listen);
+        let _ = writeln!(t, "max-body = \"{}\"", Size(edge.max_body));
+        let _ = writeln!(t, "allow-plain-http-from-network = {}", edge.allow_plain_http_from_network);
+        let _ = writeln!(t, "\n[admin]   # operators\nlisten = \"{}\"", self.admin.listen);
+        let _ = writeln!(t, "allow-network = {}", self.admin.allow_network);
+        for token in &self.admin.tokens {
+            let _ = writeln!(
+                t,
+                "\n[[admin.token]]\nname = {}\nrole = \"{}\"",
+                quoted(&token.name),
+                token.role.as_str()
+            );
+            let _ = writeln!(t, "token-file = {}", short(&token.token_file));
+        }
+        if let Some(ca) = &self.provider.ca_file {
+            let _ = writeln!(t, "\n[provider]   # services behind this node\nca-file = {}", short(ca));
+        }
+        let trust = &self.trust;
+        let _ = writeln!(t, "\n[trust]\nstatus-freshness = \"{}\"", Span(trust.status_freshness));
+        let _ = writeln!(t, "status-grace = \"{}\"", Span(trust.status_grace));
+        let _ = writeln!(t, "status-fetch-interval = \"{}\"", Span(trust.status_fetch_interval));
+        t
+    }
+}

@@ -1,0 +1,103 @@
+//! The node's decisions: rights, services, and the highest directory seen; each durable before it counts (design §5).
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use tokio::sync::Mutex;
+use truc_admin::AdminFault;
+use truc_directory::HeadRef;
+use truc_directory_sync::HighestSeen;
+use truc_evidence::{Decision, DecisionLog};
+use truc_model::{Clock, SubsystemId};
+use truc_policy::{Policy, PolicyEvent};
+
+use crate::error::NodeError;
+
+const DIRECTORY_SEEN: &str = "directory.seen";
+
+/// Takes decisions one at a time: check, journal, put in force.
+pub(crate) struct Desk {
+    log: Arc<dyn DecisionLog>,
+    clock: Arc<dyn Clock>,
+    policy: Arc<ArcSwap<Policy>>,
+    /// Held from check to effect, so that decisions count in the order of the journal.
+    one_at_a_time: Mutex<()>,
+    highest: Mutex<Option<HeadRef>>,
+}
+
+impl Desk {
+    /// Rebuilds what was decided from the journal.
+    pub(crate) async fn open(
+        log: Arc<dyn DecisionLog>,
+        clock: Arc<dyn Clock>,
+        hosted: Vec<SubsystemId>,
+    ) -> Result<Self, NodeError> {
+        let decisions = log.replay().await.map_err(NodeError::store("the journal of decisions"))?;
+        let mut events = Vec::new();
+        let mut highest = None;
+        for decision in decisions {
+            if decision.kind == DIRECTORY_SEEN {
+                let seen = serde_json::from_value(decision.payload)
+                    .map_err(|e| NodeError::Decision(e.to_string()))?;
+                highest = Some(seen);
+                continue;
+            }
+            match PolicyEvent::from_parts(&decision.kind, &decision.payload) {
+                Some(Ok(event)) => events.push(event),
+                Some(Err(error)) => return Err(NodeError::Decision(error.to_string())),
+                None => {
+                    return Err(NodeError::Decision(format!(
+                        "{} is not known to this version",
+                        decision.kind
+                    )));
+                }
+            }
+        }
+        let policy = Policy::replay(hosted, &events).map_err(|e| NodeError::Decision(e.to_string()))?;
+        let policy = Arc::new(ArcSwap::from_pointee(policy));
+        Ok(Self { log, clock, policy, one_at_a_time: Mutex::default(), highest: Mutex::new(highest) })
+    }
+
+    /// The policy in force, as the provider side reads it.
+    pub(crate) fn policy(&self) -> &Arc<ArcSwap<Policy>> {
+        &self.policy
+    }
+
+    /// Checks `event`, makes it durable, and puts the new policy in force.
+    pub(crate) async fn decide(&self, event: &PolicyEvent, actor: &str) -> Result<(), AdminFault> {
+        let _turn = self.one_at_a_time.lock().await;
+        let next = self.policy.load().apply(event)?;
+        let decision = Decision {
+            kind: event.kind().to_owned(),
+            actor: actor.to_owned(),
+            at: self.clock.now(),
+            payload: event.payload(),
+        };
+        self.log.append(decision).await.map_err(|error| AdminFault::not_recorded(&error))?;
+        self.policy.store(Arc::new(next));
+        tracing::info!(kind = event.kind(), actor, "decision in force");
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl HighestSeen for Desk {
+    async fn highest(&self) -> Result<Option<HeadRef>, String> {
+        Ok(*self.highest.lock().await)
+    }
+
+    async fn record(&self, head: HeadRef) -> Result<(), String> {
+        let mut highest = self.highest.lock().await;
+        let payload = serde_json::to_value(head).map_err(|e| e.to_string())?;
+        let decision = Decision {
+            kind: DIRECTORY_SEEN.to_owned(),
+            actor: "node".to_owned(),
+            at: self.clock.now(),
+            payload,
+        };
+        self.log.append(decision).await.map_err(|e| e.to_string())?;
+        *highest = Some(head);
+        Ok(())
+    }
+}

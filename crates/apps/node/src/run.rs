@@ -1,0 +1,332 @@
+//! The life of a node: open what it holds, close what a crash left open, open its doors, and shut them again.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use truc_admin::{TokenEntry, TokenTable};
+use truc_directory::{Anchor, Directory, Usage};
+use truc_directory_sync::{DirectoryHandle, DirectorySync, SyncConfig};
+use truc_edge::{EdgeConfig, EdgeDirectory};
+use truc_evidence::{DecisionLog, EvidenceStore, OpenRequest, Recorder, Role as Half};
+use truc_exchange::ports::{CurrentDirectory, ProviderSide};
+use truc_exchange::{Consumer, Ground, Provider, Sealing};
+use truc_model::{Clock, SubsystemId};
+use truc_peer::{Connections, PeerDoor, PeerDoorConfig, PeerLinks};
+use truc_provider::{HttpServiceDoor, ProviderConfig};
+use truc_stores::{DataFolder, DecisionJournal, EvidenceJournal, JournalOptions};
+use truc_trust::{OwnStatuses, StatusPolicy, StatusSource, Verifier};
+use truc_trust_services::{FetchLimits, OcspHttp};
+use zeroize::Zeroizing;
+
+use crate::backend::Backend;
+use crate::config::NodeConfig;
+use crate::desk::Desk;
+use crate::error::NodeError;
+use crate::keyring::{self, NodeKeys};
+use crate::statuses::StatusKeeper;
+
+/// The first statuses are waited for this long; without them peers ask the responder themselves.
+const FIRST_STATUSES: Duration = Duration::from_secs(5);
+
+/// Where a running node can be reached.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// Other nodes.
+    pub peer: SocketAddr,
+    /// Information systems.
+    pub edge: SocketAddr,
+    /// Operators.
+    pub admin: SocketAddr,
+}
+
+/// Runs a node until `shutdown`; calls `ready` once every door is open.
+///
+/// # Errors
+/// [`NodeError`] when it cannot start, or a door fails.
+pub async fn run(
+    config: NodeConfig,
+    clock: Arc<dyn Clock>,
+    ready: impl FnOnce(Addresses) + Send,
+    shutdown: CancellationToken,
+) -> Result<(), NodeError> {
+    let held = Held::open(&config, &clock).await?;
+    let (handle, sync) = follow_registry(&config, &held, &clock).await?;
+    let node = Node::build(&config, &held, &handle, &clock)?;
+    let open = node.ground.recorder.restore().await.map_err(NodeError::store("evidence"))?;
+    let open = node.close_interrupted(open).await?;
+    let doors = Doors::bind(&config).await?;
+    ready(doors.addresses);
+    let result = node.serve(doors, open, &config, &held, handle, shutdown).await;
+    sync.stop().await;
+    result
+}
+
+/// What the process holds as long as it lives.
+struct Held {
+    /// The lock on the data folder.
+    _folder: DataFolder,
+    keys: NodeKeys,
+    evidence: Arc<dyn EvidenceStore>,
+    desk: Arc<Desk>,
+}
+
+impl Held {
+    async fn open(config: &NodeConfig, clock: &Arc<dyn Clock>) -> Result<Self, NodeError> {
+        let opening = config.clone();
+        let opened = spawn_blocking(move || {
+            let folder = DataFolder::open(&opening.data_folder)?;
+            let keys = keyring::open(&opening)?;
+            let record_keys = Arc::clone(&keys.record_keys) as Arc<dyn truc_stores::RecordKeys>;
+            let evidence =
+                EvidenceJournal::open(folder.path(), Arc::clone(&record_keys), JournalOptions::default())
+                    .map_err(NodeError::store("evidence"))?;
+            let decisions = DecisionJournal::open(folder.path(), "decisions", record_keys)
+                .map_err(NodeError::store("the journal of decisions"))?;
+            Ok::<_, NodeError>((folder, keys, evidence, decisions))
+        });
+        let (folder, keys, evidence, decisions) = opened.await??;
+        let decisions: Arc<dyn DecisionLog> = Arc::new(decisions);
+        let desk = Arc::new(Desk::open(decisions, Arc::clone(clock), hosted(config)).await?);
+        Ok(Self { _folder: folder, keys, evidence: Arc::new(evidence), desk })
+    }
+}
+
+fn hosted(config: &NodeConfig) -> Vec<SubsystemId> {
+    config.members.iter().flat_map(|member| member.subsystems.iter().cloned()).collect()
+}
+
+async fn follow_registry(
+    config: &NodeConfig,
+    held: &Held,
+    clock: &Arc<dyn Clock>,
+) -> Result<(DirectoryHandle, DirectorySync), NodeError> {
+    let file = config.anchor_file.clone();
+    let text = spawn_blocking(move || std::fs::read(&file)).await?;
+    let text = text.map_err(|e| NodeError::file(&config.anchor_file, e))?;
+    let anchor = Anchor::parse(&text).map_err(|e| NodeError::file(&config.anchor_file, e))?;
+    let sync = SyncConfig::new(config.data_folder.join("directory"), anchor);
+    Ok(DirectorySync::start(sync, Arc::clone(&held.desk) as _, Arc::clone(clock)).await?)
+}
+
+/// The directory in force, as flow and edge ask for it.
+struct InForce(DirectoryHandle);
+
+impl CurrentDirectory for InForce {
+    fn current(&self) -> Option<Arc<Directory>> {
+        Some(self.0.current())
+    }
+}
+
+impl EdgeDirectory for InForce {
+    fn current(&self) -> Option<Arc<Directory>> {
+        Some(self.0.current())
+    }
+}
+
+/// Both halves with everything they stand on.
+struct Node {
+    ground: Arc<Ground>,
+    consumer: Arc<Consumer>,
+    provider: Arc<Provider>,
+    links: Arc<PeerLinks>,
+    connections: Connections,
+    directory: Arc<InForce>,
+    statuses: StatusKeeper,
+    clock: Arc<dyn Clock>,
+}
+
+impl Node {
+    fn build(
+        config: &NodeConfig,
+        held: &Held,
+        handle: &DirectoryHandle,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, NodeError> {
+        let directory = Arc::new(InForce(handle.clone()));
+        let source: Arc<dyn StatusSource> = Arc::new(OcspHttp::new(FetchLimits::default()));
+        let own = Arc::new(OwnStatuses::default());
+        let policy =
+            StatusPolicy { freshness: config.trust.status_freshness, grace: config.trust.status_grace };
+        let keys = &held.keys;
+        let recorder = Recorder::new(Arc::clone(&held.evidence), Arc::clone(clock), keys.index_keys.clone());
+        let ground = Arc::new(Ground {
+            me: config.node.clone(),
+            clock: Arc::clone(clock),
+            directory: Arc::clone(&directory) as _,
+            verifier: Verifier::new(config.node.clone(), Arc::clone(&source), policy),
+            recorder,
+            sealing: Sealing::new(
+                Arc::clone(&keys.store) as _,
+                keys.seals.clone(),
+                keys.identity.fingerprint(),
+                Arc::clone(&own),
+            ),
+        });
+        let connections = Connections::default();
+        let as_current = Arc::clone(&directory) as Arc<dyn CurrentDirectory>;
+        let links =
+            Arc::new(PeerLinks::new(&keys.identity, as_current, Arc::clone(clock), connections.clone())?);
+        let services = HttpServiceDoor::new(&ProviderConfig {
+            ca_file: config.provider.ca_file.clone(),
+            ..ProviderConfig::default()
+        })?;
+        let consumer = Consumer::new(Arc::clone(&ground), Arc::clone(&links) as _, hosted(config));
+        let provider = Provider::new(Arc::clone(&ground), Arc::clone(held.desk.policy()), Arc::new(services));
+        let statuses = StatusKeeper {
+            certificates: own_certificates(keys),
+            own,
+            source,
+            directory: Arc::clone(&directory) as _,
+            identity: Arc::clone(&keys.identity),
+            clock: Arc::clone(clock),
+            every: config.trust.status_fetch_interval,
+        };
+        Ok(Self {
+            ground,
+            consumer: Arc::new(consumer),
+            provider: Arc::new(provider),
+            links,
+            connections,
+            directory,
+            statuses,
+            clock: Arc::clone(clock),
+        })
+    }
+
+    /// Provider requests that a crash left open are closed before any door opens (protocol P4.5); the consumer's are
+    /// returned, since closing them needs the peers.
+    async fn close_interrupted(&self, open: Vec<OpenRequest>) -> Result<Vec<OpenRequest>, NodeError> {
+        let (ours, asked): (Vec<_>, Vec<_>) =
+            open.into_iter().partition(|request| request.record.local.role == Half::Consumer);
+        self.provider.close_open(&asked).await.map_err(NodeError::Closing)?;
+        Ok(ours)
+    }
+
+    async fn serve(
+        self,
+        doors: Doors,
+        open: Vec<OpenRequest>,
+        config: &NodeConfig,
+        held: &Held,
+        handle: DirectoryHandle,
+        shutdown: CancellationToken,
+    ) -> Result<(), NodeError> {
+        if timeout(FIRST_STATUSES, self.statuses.renew()).await.is_err() {
+            tracing::warn!("own certificate statuses are not to be had yet");
+        }
+        let mut tasks = JoinSet::new();
+        tasks.spawn(self.statuses.run(shutdown.clone()));
+        tasks.spawn(cut_untrusted(handle, self.connections.clone(), shutdown.clone()));
+        let closing = Arc::clone(&self.consumer);
+        let stop = shutdown.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                () = closing.close_open(open) => {}
+                () = stop.cancelled() => {}
+            }
+        });
+        let backend = Backend {
+            node: config.node.clone(),
+            hosted: hosted(config),
+            started: self.clock.now(),
+            clock: Arc::clone(&self.clock),
+            directory: Arc::clone(&self.directory) as _,
+            desk: Arc::clone(&held.desk),
+            evidence: Arc::clone(&held.evidence),
+        };
+        tasks.spawn(truc_admin::serve(doors.admin, Arc::new(backend), tokens(config)?, shutdown.clone()));
+        let edge = EdgeConfig {
+            body_limit: usize::try_from(config.edge.max_body).unwrap_or(usize::MAX),
+            ..EdgeConfig::default()
+        };
+        tasks.spawn(truc_edge::serve(
+            doors.edge,
+            Arc::clone(&self.consumer) as _,
+            Arc::clone(&self.directory) as _,
+            edge,
+            Arc::clone(&self.clock),
+            shutdown.clone(),
+        ));
+        let door = PeerDoor::new(
+            &held.keys.identity,
+            Arc::clone(&self.directory) as _,
+            Arc::clone(&self.clock),
+            Arc::clone(&self.provider) as Arc<dyn ProviderSide>,
+            self.connections.clone(),
+            PeerDoorConfig { max_exchanges: config.peer.max_exchanges, ..PeerDoorConfig::default() },
+        )?;
+        tracing::info!(node = %self.ground.me, peer = %doors.addresses.peer, edge = %doors.addresses.edge,
+            admin = %doors.addresses.admin, "ready");
+        let served = door.serve(doors.peer, shutdown.clone()).await;
+        // However the peer door ended, the other doors close with it.
+        shutdown.cancel();
+        while let Some(ended) = tasks.join_next().await {
+            ended?;
+        }
+        self.links.close().await;
+        Ok(served?)
+    }
+}
+
+fn own_certificates(keys: &NodeKeys) -> Vec<(truc_trust::Certificate, Vec<truc_trust::Certificate>, Usage)> {
+    let seals = keys.seals.values().map(|s| (s.certificate.clone(), s.intermediates.clone(), Usage::Sign));
+    let auth = keys.auth.split_first().map(|(leaf, rest)| (leaf.clone(), rest.to_vec(), Usage::Auth));
+    seals.chain(auth).collect()
+}
+
+/// Cuts connections whose certificate is no longer registered, whenever the directory changes (protocol P3).
+async fn cut_untrusted(mut handle: DirectoryHandle, connections: Connections, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            more = handle.changed() => if !more { return },
+        }
+        let directory = handle.current();
+        connections.close_untrusted(|certificate| directory.node_of_auth_certificate(certificate).is_some());
+    }
+}
+
+fn tokens(config: &NodeConfig) -> Result<TokenTable, NodeError> {
+    let mut entries = Vec::new();
+    for token in &config.admin.tokens {
+        let text =
+            std::fs::read_to_string(&token.token_file).map_err(|e| NodeError::file(&token.token_file, e))?;
+        let secret = Zeroizing::new(text);
+        entries.push(TokenEntry {
+            name: token.name.clone(),
+            role: token.role,
+            token: Zeroizing::new(secret.trim().to_owned()),
+        });
+    }
+    Ok(TokenTable::new(entries)?)
+}
+
+/// The listening sockets, bound before anything is served.
+struct Doors {
+    peer: TcpListener,
+    edge: TcpListener,
+    admin: TcpListener,
+    addresses: Addresses,
+}
+
+impl Doors {
+    async fn bind(config: &NodeConfig) -> Result<Self, NodeError> {
+        let (peer, peer_address) = bind("the peer door", config.peer.listen).await?;
+        let (edge, edge_address) = bind("the edge", config.edge.listen).await?;
+        let (admin, admin_address) = bind("the admin API", config.admin.listen).await?;
+        let addresses = Addresses { peer: peer_address, edge: edge_address, admin: admin_address };
+        Ok(Self { peer, edge, admin, addresses })
+    }
+}
+
+async fn bind(door: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), NodeError> {
+    let failed = |e: std::io::Error| NodeError::Listen { door, address, reason: e.to_string() };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}

@@ -1,0 +1,463 @@
+//! The container: good ones verify, spoiled ones do not, and a stranger's tools agree.
+#![allow(missing_docs, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop where it stands")]
+#![allow(clippy::print_stderr, reason = "a skipped test says so aloud")]
+
+mod support;
+
+use std::io::Read;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use support::{Plan, Scene, sent};
+use truc_directory::Anchor;
+use truc_evidence::Role;
+use truc_evidence::container::{self, CheckName, ContainerError, ExportError, Report, State, Verdict};
+use truc_model::{Digest, MessageId};
+use truc_trust::Verdict as Standing;
+
+async fn export(scene: &Scene) -> Vec<u8> {
+    container::write(&container::collect(&scene.store, scene.id).await.unwrap()).unwrap()
+}
+
+async fn made(plan: Plan) -> (Vec<u8>, Anchor) {
+    let scene = plan.play().await;
+    (export(&scene).await, scene.anchor)
+}
+
+async fn judged(plan: Plan) -> Report {
+    let (bytes, anchor) = made(plan).await;
+    container::verify(&bytes, &anchor).unwrap()
+}
+
+fn states(report: &Report, name: CheckName) -> Vec<State> {
+    report.checks.iter().filter(|c| c.name == name).map(|c| c.state).collect()
+}
+
+fn only_failed(report: &Report) -> Vec<CheckName> {
+    report.failed().map(|c| c.name).collect()
+}
+
+#[tokio::test]
+async fn a_good_exchange_holds_at_both_ends() {
+    for role in [Role::Consumer, Role::Provider] {
+        for intermediate in [false, true] {
+            let report = judged(Plan { role, intermediate, ..Plan::default() }).await;
+            assert_eq!(report.verdict, Verdict::Holds, "{report}");
+            let provider = if role == Role::Provider { State::Ok } else { State::NotShown };
+            assert_eq!(states(&report, CheckName::ProviderLeaf), [provider]);
+            assert_eq!(states(&report, CheckName::Timestamp), [State::NotShown]);
+            assert_eq!(states(&report, CheckName::Status), [State::Ok, State::Ok]);
+            assert_eq!(states(&report, CheckName::Registered), [State::Ok, State::Ok]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_report_is_told_in_both_languages_and_in_json() {
+    let report = judged(Plan::default()).await;
+    let text = report.to_string();
+    for said in [
+        "HỒ SƠ HỢP LỆ / THE EVIDENCE HOLDS",
+        "cb-0042",
+        "POST /cong-dan?chiTiet=1",
+        "Đăng ký khai sinh",
+        "NOT SHOWN",
+    ] {
+        assert!(text.contains(said), "{said}\n{text}");
+    }
+    let json = serde_json::to_string(&report).unwrap();
+    assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
+    let summary = report.summary.unwrap();
+    assert_eq!((summary.status, summary.outcome.as_str()), (Some(200), "ok"));
+}
+
+#[tokio::test]
+async fn the_same_exchange_gives_the_same_bytes() {
+    let scene = Plan::default().play().await;
+    assert_eq!(export(&scene).await, export(&scene).await);
+}
+
+/// Strict readers of ASiC sort files by such words, whatever else the name says.
+#[tokio::test]
+async fn names_do_not_mislead_readers_of_asic() {
+    let (bytes, _) = made(Plan { intermediate: true, second_head: true, ..Plan::default() }).await;
+    assert_eq!(&bytes[30..38], b"mimetype");
+    assert_eq!(&bytes[26..30], [8, 0, 0, 0], "no extra field");
+    for (name, _) in entries(&bytes) {
+        let real = name.contains("/ASiCManifest-") || name.contains("/signature-");
+        let word = ["signature", "timestamp", "evidencerecord", "manifest"]
+            .iter()
+            .find(|w| name.to_lowercase().contains(*w));
+        assert!(real || word.is_none(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_in_the_world_is_named() {
+    let revoked = |at| Plan { verdict: Standing::Revoked { at }, ..Plan::default() };
+    let hours = |h: u64| Duration::from_secs(3600 * h);
+    let cases = [
+        (Plan { anchor_seed: 9, ..Plan::default() }, vec![CheckName::Directory; 2]),
+        (Plan { registered: false, ..Plan::default() }, vec![CheckName::Registered]),
+        (Plan { other_name: true, ..Plan::default() }, vec![CheckName::Registered]),
+        (revoked(sent().minus(hours(1))), vec![CheckName::Status]),
+        (Plan { verdict: Standing::Unknown, ..Plan::default() }, vec![CheckName::Status]),
+        (Plan { status_age: hours(13), ..Plan::default() }, vec![CheckName::Status]),
+        (Plan { answers: Some(Digest::of(b"another request")), ..Plan::default() }, vec![CheckName::Answer]),
+        (Plan { head_issued: sent().minus(hours(73)), ..Plan::default() }, vec![CheckName::Directory; 2]),
+        (Plan { head_issued: sent().plus(hours(1)), ..Plan::default() }, vec![CheckName::Directory; 2]),
+    ];
+    for (plan, expected) in cases {
+        let report = judged(plan).await;
+        assert_eq!(only_failed(&report), expected, "{report}");
+        assert_eq!(report.verdict, Verdict::Fails);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_shown_is_said() {
+    let hours = |h: u64| Duration::from_secs(3600 * h);
+    let revoked_later = Plan { verdict: Standing::Revoked { at: sent().plus(hours(1)) }, ..Plan::default() };
+    let cases = [
+        (Plan { hosted: true, ..Plan::default() }, CheckName::Node, Verdict::Holds),
+        (Plan { digest_only: true, ..Plan::default() }, CheckName::Body, Verdict::Holds),
+        (Plan { unsigned: true, ..Plan::default() }, CheckName::Fault, Verdict::Holds),
+        (Plan { no_status: true, ..Plan::default() }, CheckName::Status, Verdict::Incomplete),
+        (revoked_later, CheckName::Status, Verdict::Incomplete),
+    ];
+    for (plan, name, verdict) in cases {
+        let report = judged(plan).await;
+        assert!(states(&report, name).contains(&State::NotShown), "{report}");
+        assert_eq!(report.verdict, verdict, "{report}");
+    }
+    let both = judged(Plan { both: true, digest_only: true, ..Plan::default() }).await;
+    assert_eq!(both.verdict, Verdict::Holds, "{both}");
+    assert_eq!(states(&both, CheckName::Record), [State::Ok; 4]);
+    assert_eq!(states(&both, CheckName::ProviderLeaf), [State::Ok; 2]);
+    assert_eq!(states(&both, CheckName::Body), [State::Ok; 2], "one of the two records holds the body");
+    let graced = judged(Plan { status_age: hours(11), ..Plan::default() }).await;
+    assert!(graced.to_string().contains("by grace"), "{graced}");
+    let two_heads = judged(Plan { second_head: true, ..Plan::default() }).await;
+    assert_eq!(two_heads.verdict, Verdict::Holds, "{two_heads}");
+}
+
+#[tokio::test]
+async fn a_store_with_gaps_gives_no_container() {
+    let scene = Plan::default().play().await;
+    let other = MessageId::new(sent(), [1; 10]);
+    assert_eq!(container::collect(&scene.store, other).await.unwrap_err(), ExportError::NotFound(other));
+    let head = scene.store.records()[0].local.directory;
+    scene.store.forget(head);
+    let missing = container::collect(&scene.store, scene.id).await.unwrap_err();
+    assert_eq!(missing, ExportError::Missing { what: "the directory head", digest: head });
+}
+
+// ---- what someone may do to the file afterwards ----
+
+type Entry = (String, Vec<u8>);
+
+fn entries(container: &[u8]) -> Vec<Entry> {
+    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(container)).unwrap();
+    (0..archive.len())
+        .map(|i| {
+            let mut file = archive.by_index(i).unwrap();
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).unwrap();
+            (file.name().unwrap().into_owned(), bytes)
+        })
+        .collect()
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |c, _| if c & 1 == 1 { (c >> 1) ^ 0xedb8_8320 } else { c >> 1 })
+    })
+}
+
+/// A correct ZIP of any entries, duplicates and odd names included.
+fn zipped(entries: &[Entry]) -> Vec<u8> {
+    let (mut out, mut central) = (Vec::new(), Vec::new());
+    for (name, bytes) in entries {
+        let offset = out.len() as u32;
+        let mut shared = vec![10, 0, 0, 0, 0, 0, 0, 0, 0x21, 0];
+        shared.extend(crc32(bytes).to_le_bytes());
+        shared.extend((bytes.len() as u32).to_le_bytes());
+        shared.extend((bytes.len() as u32).to_le_bytes());
+        shared.extend((name.len() as u16).to_le_bytes());
+        shared.extend([0, 0]);
+        out.extend(0x0403_4b50u32.to_le_bytes());
+        out.extend(&shared);
+        out.extend(name.as_bytes());
+        out.extend(bytes);
+        central.extend(0x0201_4b50u32.to_le_bytes());
+        central.extend([10, 3]);
+        central.extend(&shared);
+        central.extend([0; 10]);
+        central.extend(offset.to_le_bytes());
+        central.extend(name.as_bytes());
+    }
+    let (count, start) = (entries.len() as u16, out.len() as u32);
+    out.extend(&central);
+    out.extend(0x0605_4b50u32.to_le_bytes());
+    out.extend([0; 4]);
+    out.extend(count.to_le_bytes());
+    out.extend(count.to_le_bytes());
+    out.extend((central.len() as u32).to_le_bytes());
+    out.extend(start.to_le_bytes());
+    out.extend([0, 0]);
+    out
+}
+
+fn refused(entries: &[Entry], anchor: &Anchor, what: &str) {
+    if let Ok(report) = container::verify(&zipped(entries), anchor) {
+        assert_eq!(report.verdict, Verdict::Fails, "{what}\n{report}");
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_changed_afterwards_is_noticed() {
+    let (bytes, anchor) = made(Plan::default()).await;
+    let good = entries(&bytes);
+    assert_eq!(container::verify(&zipped(&good), &anchor).unwrap().verdict, Verdict::Holds);
+    for at in 0..good.len() {
+        let name = &good[at].0;
+        let length = good[at].1.len();
+        for place in [0, 1, length / 3, length / 2, 2 * length / 3, length - 2, length - 1] {
+            let mut other = good.clone();
+            other[at].1[place] ^= 1;
+            refused(&other, &anchor, &format!("byte {place} of {name} flipped"));
+        }
+        let mut other = good.clone();
+        other[at].1.push(b'\n');
+        refused(&other, &anchor, &format!("{name} made longer"));
+        let mut other = good.clone();
+        other[at].1.pop();
+        refused(&other, &anchor, &format!("{name} made shorter"));
+        let mut other = good.clone();
+        other.remove(at);
+        refused(&other, &anchor, &format!("{name} dropped"));
+        let mut other = good.clone();
+        other[at].0.push('x');
+        refused(&other, &anchor, &format!("{name} renamed"));
+        let mut other = good.clone();
+        other.push(good[at].clone());
+        refused(&other, &anchor, &format!("{name} doubled"));
+        for with in at + 1..good.len() {
+            let mut other = good.clone();
+            other[at].1 = good[with].1.clone();
+            other[with].1 = good[at].1.clone();
+            refused(&other, &anchor, &format!("{name} swapped with {}", good[with].0));
+        }
+    }
+    for stray in [
+        "a.txt",
+        "META-INF/x.xml",
+        "META-INF/certs/x.pem",
+        "META-INF/notes/more.txt",
+        "META-INF/signature-2.p7s",
+    ] {
+        let mut other = good.clone();
+        other.push((stray.into(), b"x".to_vec()));
+        let error = container::verify(&zipped(&other), &anchor).unwrap_err();
+        assert_eq!(error, ContainerError::Unexpected(stray.into()));
+    }
+    for hostile in ["/etc/passwd", "../x", "a/../b", "a\\b", "META-INF//x", "C:x", ""] {
+        let mut other = good.clone();
+        other.push((hostile.into(), b"x".to_vec()));
+        let error = container::verify(&zipped(&other), &anchor).unwrap_err();
+        assert_eq!(error, ContainerError::Unexpected(hostile.into()));
+    }
+    let mut other = good.clone();
+    other.push(("META-INF/evidencerecord-1.ers".into(), b"x".to_vec()));
+    assert!(matches!(container::verify(&zipped(&other), &anchor), Err(ContainerError::Newer(_))));
+    let mut other = good.clone();
+    other.swap(0, 1);
+    assert!(container::verify(&zipped(&other), &anchor).is_err(), "mimetype comes first");
+    let upper = good[1].0.to_uppercase();
+    let mut other = good;
+    other.push((upper, b"x".to_vec()));
+    assert!(container::verify(&zipped(&other), &anchor).is_err(), "one file on some disks");
+}
+
+/// A careful forger keeps the notes in step with what is removed: then the report must say what is missing.
+#[tokio::test]
+async fn what_is_removed_with_care_is_not_shown() {
+    let (bytes, anchor) = made(Plan::default()).await;
+    let mut files = entries(&bytes);
+    let dropped: Vec<String> =
+        files.iter().map(|(n, _)| n.clone()).filter(|n| n.starts_with("META-INF/directory/")).collect();
+    files.retain(|(n, _)| !dropped.contains(n));
+    let notes = files.iter_mut().find(|(n, _)| n.ends_with("records.json")).unwrap();
+    let mut json: serde_json::Value = serde_json::from_slice(&notes.1).unwrap();
+    json["files"].as_array_mut().unwrap().retain(|f| !dropped.iter().any(|d| f["name"] == d.as_str()));
+    let text = String::from_utf8(notes.1.clone()).unwrap();
+    let kept: Vec<&serde_json::Value> = json["files"].as_array().unwrap().iter().collect();
+    let start = text.find("  \"files\": [").unwrap();
+    let listed: Vec<String> = kept
+        .iter()
+        .map(|f| format!("    {{\n      \"name\": {},\n      \"sha256\": {}\n    }}", f["name"], f["sha256"]))
+        .collect();
+    notes.1 = format!("{}  \"files\": [\n{}\n  ]\n}}\n", &text[..start], listed.join(",\n")).into_bytes();
+    let report = container::verify(&zipped(&files), &anchor).unwrap();
+    assert_eq!(states(&report, CheckName::Directory), [State::NotShown; 2]);
+    assert_eq!(
+        states(&report, CheckName::Notes),
+        [State::Failed],
+        "the by-hand steps are no longer those of the files"
+    );
+}
+
+#[tokio::test]
+async fn bombs_are_refused() {
+    let (bytes, anchor) = made(Plan::default()).await;
+    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    let packed = stored.compression_method(zip::CompressionMethod::Deflated);
+    for (index, (name, content)) in entries(&bytes).into_iter().enumerate() {
+        writer.start_file(name.as_str(), if index == 0 { stored } else { packed }).unwrap();
+        std::io::Write::write_all(&mut writer, &content).unwrap();
+    }
+    let repacked = writer.finish().unwrap().into_inner();
+    assert_eq!(
+        container::verify(&repacked, &anchor).unwrap().verdict,
+        Verdict::Holds,
+        "deflated by another tool"
+    );
+
+    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    writer.start_file("mimetype", stored).unwrap();
+    std::io::Write::write_all(&mut writer, b"application/vnd.etsi.asic-e+zip").unwrap();
+    writer.start_file("META-INF/notes/records.json", packed).unwrap();
+    std::io::Write::write_all(&mut writer, &vec![b' '; 40 << 20]).unwrap();
+    let bomb = writer.finish().unwrap().into_inner();
+    assert!(matches!(container::verify(&bomb, &anchor), Err(ContainerError::TooLarge(_))));
+
+    let many: Vec<Entry> =
+        std::iter::once(("mimetype".to_owned(), b"application/vnd.etsi.asic-e+zip".to_vec()))
+            .chain((0..2000).map(|n| (format!("f{n}"), vec![])))
+            .collect();
+    assert!(matches!(container::verify(&zipped(&many), &anchor), Err(ContainerError::TooLarge(_))));
+}
+
+#[test]
+fn mutated_bytes_never_panic() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (bytes, anchor) = runtime.block_on(made(Plan::default()));
+    let files = entries(&bytes);
+    proptest!(ProptestConfig::with_cases(400), |(
+        raw in any::<bool>(),
+        file in any::<prop::sample::Index>(),
+        at in any::<prop::sample::Index>(),
+        replacement in prop::collection::vec(any::<u8>(), 0..9),
+        cut in 0usize..9,
+    )| {
+        let splice = |target: &mut Vec<u8>| {
+            let start = at.index(target.len());
+            let end = (start + cut).min(target.len());
+            target.splice(start..end, replacement.iter().copied());
+        };
+        let spoiled = if raw {
+            let mut spoiled = bytes.clone();
+            splice(&mut spoiled);
+            spoiled
+        } else {
+            let mut spoiled = files.clone();
+            let chosen = file.index(spoiled.len());
+            splice(&mut spoiled[chosen].1);
+            if spoiled[chosen].1 != files[chosen].1 {
+                refused(&spoiled, &anchor, &spoiled[chosen].0);
+            }
+            zipped(&spoiled)
+        };
+        let _ = container::verify(&spoiled, &anchor);
+    });
+}
+
+// ---- a container of each version must verify for ever ----
+
+#[tokio::test]
+async fn the_golden_container_of_version_1_verifies() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    if std::env::var_os("TRUC_WRITE_GOLDEN").is_some() {
+        let scene = Plan { role: Role::Provider, intermediate: true, ..Plan::default() }.play().await;
+        std::fs::write(folder.join("container-v1.asice"), export(&scene).await).unwrap();
+        std::fs::write(folder.join("anchor.json"), scene.anchor.to_json()).unwrap();
+    }
+    let anchor = Anchor::parse(&std::fs::read(folder.join("anchor.json")).unwrap()).unwrap();
+    let report =
+        container::verify(&std::fs::read(folder.join("container-v1.asice")).unwrap(), &anchor).unwrap();
+    assert_eq!(report.verdict, Verdict::Holds, "{report}");
+}
+
+// ---- by hand ----
+
+fn installed(program: &str, argument: &str) -> bool {
+    let found = Command::new(program).arg(argument).output().is_ok();
+    if !found {
+        assert!(std::env::var_os("TRUC_REQUIRE_ALL").is_none(), "{program} is required and was not found");
+        eprintln!("SKIPPED: {program} is not installed");
+    }
+    found
+}
+
+fn by_hand(unpacked: &Path) -> (bool, String) {
+    let out =
+        Command::new("sh").args(["-e", "META-INF/notes/README.txt"]).current_dir(unpacked).output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    (out.status.success(), said)
+}
+
+#[tokio::test]
+async fn a_stranger_with_openssl_comes_to_the_same_result() {
+    if !installed("openssl", "version") || !installed("unzip", "-v") || !installed("cmp", "--version") {
+        return;
+    }
+    for plan in [
+        Plan::default(),
+        Plan { intermediate: true, role: Role::Provider, ..Plan::default() },
+        Plan { digest_only: true, ..Plan::default() },
+        Plan { unsigned: true, ..Plan::default() },
+    ] {
+        let scene = plan.play().await;
+        let signed = if plan.unsigned { 1 } else { 2 };
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("container.asice"), export(&scene).await).unwrap();
+        std::fs::write(dir.path().join("ca.der"), scene.ca.der()).unwrap();
+        let run = |program: &str, args: &[&str]| {
+            assert!(
+                Command::new(program).args(args).current_dir(dir.path()).output().unwrap().status.success(),
+                "{args:?}"
+            );
+        };
+        run("openssl", &["x509", "-inform", "DER", "-in", "ca.der", "-out", "ca.pem"]);
+        run("unzip", &["-q", "container.asice", "-d", "unpacked"]);
+        let unpacked = dir.path().join("unpacked");
+        let (good, said) = by_hand(&unpacked);
+        assert!(good, "{said}");
+        assert_eq!(said.matches("CAdES Verification successful").count(), signed, "{said}");
+        // Every certificate here has expired: openssl says that the answer is old, and between that "good".
+        assert_eq!(said.lines().filter(|l| *l == "good" || l.ends_with(": good")).count(), signed, "{said}");
+        assert_eq!(
+            said.matches("Signature Verified Successfully").count(),
+            3,
+            "head, root and trust part: {said}"
+        );
+        assert_eq!(said.matches("Response verify OK").count(), signed, "{said}");
+
+        // Another body, or another CA, and the same steps say no.
+        let request = std::fs::read_dir(&unpacked).unwrap().map(|e| e.unwrap().path());
+        let body = request.map(|p| p.join("body.bin")).find(|p| p.exists()).unwrap();
+        let before = std::fs::read(&body).unwrap();
+        std::fs::write(&body, b"{}").unwrap();
+        assert!(!by_hand(&unpacked).0, "a changed body");
+        std::fs::write(&body, before).unwrap();
+        assert!(by_hand(&unpacked).0);
+        let other = Plan::default().play().await;
+        std::fs::write(dir.path().join("ca.der"), other.ca.der()).unwrap();
+        run("openssl", &["x509", "-inform", "DER", "-in", "ca.der", "-out", "ca.pem"]);
+        assert!(!by_hand(&unpacked).0, "another CA");
+    }
+}
