@@ -42,8 +42,9 @@ pub(crate) struct Bodies {
     offered: Mutex<HashMap<Ticket, Offered>>,
 }
 
-/// Most bodies held ready at once.
+/// Most bodies held ready at once, and their bytes in all.
 const OFFERS: usize = 256;
+const OFFERED_BYTES: usize = 256 * 1024 * 1024;
 
 /// Takes the ticket's entry away when the exchange that waited for it has gone.
 pub(crate) struct Waiting {
@@ -102,7 +103,8 @@ impl Bodies {
         let now = Instant::now();
         let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
         offered.retain(|_, offer| offer.until > now);
-        if offered.len() >= OFFERS {
+        let held: usize = offered.values().map(|offer| offer.body.len()).sum();
+        if offered.len() >= OFFERS || held + body.len() > OFFERED_BYTES {
             return None;
         }
         let ticket = new_ticket()?;

@@ -38,9 +38,16 @@ pub(crate) struct StreamConversation {
     frames: mpsc::Receiver<Arrived>,
     out: mpsc::Sender<wire::Frame>,
     end: End,
-    ended: bool,
+    /// A frame that came while a body was still on its way; heard next.
+    early: Option<Arrived>,
+    /// Dropping it now must tell the peer `cancel`.
+    cancels: bool,
     /// Runs when the exchange is over, so that the stream forgets its number.
     forget: Box<dyn Fn() + Send + Sync>,
+}
+
+fn stream_ended() -> LinkError {
+    LinkError::Broken("the stream has ended".into())
 }
 
 fn broken(error: BadFrame) -> LinkError {
@@ -57,22 +64,25 @@ impl StreamConversation {
         end: End,
         forget: Box<dyn Fn() + Send + Sync>,
     ) -> Self {
-        Self { number, peer, handshake_statuses, frames, out, end, ended: false, forget }
+        Self { number, peer, handshake_statuses, frames, out, end, early: None, cancels: false, forget }
     }
 
     async fn write(&self, kind: Kind) -> Result<(), LinkError> {
         match timeout(SAY_DEADLINE, self.out.send(frame(self.number, kind))).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(LinkError::Broken("the stream has ended".into())),
+            Ok(Err(_)) => Err(stream_ended()),
             Err(_) => Err(LinkError::Broken("the peer does not read".into())),
         }
     }
 
     async fn read(&mut self) -> Result<Arrived, LinkError> {
-        self.frames.recv().await.ok_or_else(|| LinkError::Broken("the stream has ended".into()))
+        if let Some(early) = self.early.take() {
+            return Ok(early);
+        }
+        self.frames.recv().await.ok_or_else(stream_ended)
     }
 
-    async fn say_message(&self, parts: &Parts) -> Result<(), LinkError> {
+    async fn say_message(&mut self, parts: &Parts) -> Result<(), LinkError> {
         let body = parts.body.bytes();
         if is_refusal(parts) && body.len() <= SMALL_BODY {
             return self.write(Kind::Refusal(whole_to_wire(parts))).await;
@@ -80,13 +90,18 @@ impl StreamConversation {
         self.write(Kind::Open(open_to_wire(parts))).await?;
         if body.len() > SMALL_BODY {
             self.hand_over_body(body.clone()).await?;
+            // The peer has ended the exchange; what it said is heard next.
+            if self.early.is_some() {
+                return Ok(());
+            }
         } else if !body.is_empty() {
             self.write(Kind::Data(wire::Data { bytes: body.clone() })).await?;
         }
         self.write(Kind::Signature(signature_to_wire(&parts.signature))).await
     }
 
-    async fn hand_over_body(&self, body: Bytes) -> Result<(), LinkError> {
+    /// A peer that refuses by the header alone says so before it has the body: then the rest of it is not sent.
+    async fn hand_over_body(&mut self, body: Bytes) -> Result<(), LinkError> {
         let ticket = match &self.end {
             End::Consumer(_) => new_ticket(),
             End::Provider(bodies, _) => bodies.offer(self.peer.fingerprint(), body.clone()),
@@ -94,7 +109,14 @@ impl StreamConversation {
         let ticket = ticket.ok_or(LinkError::Busy)?;
         self.write(Kind::Ticket(wire::Ticket { ticket: Bytes::copy_from_slice(&ticket) })).await?;
         match &self.end {
-            End::Consumer(calls) => calls.send(ticket, body).await,
+            End::Consumer(calls) => tokio::select! {
+                biased;
+                arrived = self.frames.recv() => {
+                    self.early = Some(arrived.ok_or_else(stream_ended)?);
+                    Ok(())
+                }
+                sent = calls.send(ticket, body) => sent,
+            },
             End::Provider(..) => Ok(()),
         }
     }
@@ -104,7 +126,6 @@ impl StreamConversation {
         if let End::Provider(_, provider) = &self.end
             && let Err(fault) = provider.early(&self.peer, &open.header, open.body_length, at)
         {
-            self.ended = true;
             return Ok(Turn::Fault(fault));
         }
         let body = if open.body_length > SMALL_BODY as u64 {
@@ -135,8 +156,15 @@ impl StreamConversation {
         match &self.end {
             End::Consumer(calls) => calls.fetch(ticket, length).await,
             End::Provider(bodies, _) => {
-                let body = bodies.want(ticket, self.peer.fingerprint(), length).body(length).await;
-                body.ok_or_else(|| LinkError::Broken("the body did not come".into()))
+                let waiting = bodies.want(ticket, self.peer.fingerprint(), length);
+                tokio::select! {
+                    biased;
+                    body = waiting.body(length) => {
+                        body.ok_or_else(|| LinkError::Broken("the body did not come".into()))
+                    }
+                    // Nothing but the end of the exchange comes before the body is here.
+                    _ = self.frames.recv() => Err(LinkError::Broken("the consumer's node gave up".into())),
+                }
             }
         }
     }
@@ -158,22 +186,21 @@ impl Conversation for StreamConversation {
     }
 
     async fn say(&mut self, turn: Turn) -> Result<(), LinkError> {
+        self.cancels = matches!(self.end, End::Consumer(_)) && matches!(turn, Turn::Message(..) | Turn::Recorded(_));
         match turn {
             Turn::Message(parts, _) => self.say_message(&parts).await,
             Turn::Recorded(leaf) => self.write(Kind::Recorded(leaf_to_wire(leaf))).await,
-            Turn::Fault(fault) => {
-                self.ended = true;
-                self.write(Kind::Fault(fault_to_wire(&fault))).await
-            }
-            Turn::Cancel => {
-                self.ended = true;
-                self.write(Kind::Cancel(wire::Cancel {})).await
-            }
+            Turn::Fault(fault) => self.write(Kind::Fault(fault_to_wire(&fault))).await,
+            Turn::Cancel => self.write(Kind::Cancel(wire::Cancel {})).await,
         }
     }
 
     async fn hear(&mut self) -> Result<Turn, LinkError> {
         let Arrived { kind, at } = self.read().await?;
+        // These end an exchange: then there is nothing to cancel.
+        if matches!(kind, Kind::Recorded(_) | Kind::Fault(_) | Kind::Cancel(_)) {
+            self.cancels = false;
+        }
         match kind {
             Kind::Open(open) => self.hear_message(open, at).await,
             Kind::Refusal(refusal) => {
@@ -181,14 +208,8 @@ impl Conversation for StreamConversation {
                 Ok(Turn::Message(Box::new(parts), at))
             }
             Kind::Recorded(recorded) => leaf_from_wire(&recorded).map(Turn::Recorded).map_err(broken),
-            Kind::Fault(fault) => {
-                self.ended = true;
-                Ok(Turn::Fault(fault_from_wire(fault)))
-            }
-            Kind::Cancel(_) => {
-                self.ended = true;
-                Ok(Turn::Cancel)
-            }
+            Kind::Fault(fault) => Ok(Turn::Fault(fault_from_wire(fault))),
+            Kind::Cancel(_) => Ok(Turn::Cancel),
             Kind::Data(_) | Kind::Signature(_) | Kind::Ticket(_) => Err(broken(BadFrame::Order)),
         }
     }
@@ -198,7 +219,7 @@ impl Drop for StreamConversation {
     fn drop(&mut self) {
         (self.forget)();
         // The provider's node ends an exchange by falling silent; the consumer's node says that it has gone.
-        if !self.ended && matches!(self.end, End::Consumer(_)) {
+        if self.cancels {
             drop(self.out.try_send(frame(self.number, Kind::Cancel(wire::Cancel {}))));
         }
     }

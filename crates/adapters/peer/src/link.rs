@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
@@ -50,7 +50,14 @@ pub struct PeerLinks {
     tasks: TaskTracker,
 }
 
-type Slot = Arc<tokio::sync::Mutex<Option<Arc<Connection>>>>;
+type Slot = Arc<tokio::sync::Mutex<Attempt>>;
+
+/// What the last attempt to connect to a node came to.
+#[derive(Default)]
+struct Attempt {
+    connection: Option<Arc<Connection>>,
+    failed: Option<(Instant, LinkError)>,
+}
 
 type Queues = Arc<Mutex<HashMap<u64, mpsc::Sender<Arrived>>>>;
 
@@ -99,16 +106,29 @@ impl PeerLinks {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(slots.entry(node.id.clone()).or_default())
         };
+        let asked = Instant::now();
         let mut slot = slot.lock().await;
-        if let Some(connection) = slot.as_ref()
+        if let Some(connection) = slot.connection.as_ref()
             && connection.is_usable_for(node)
         {
             return Ok(Arc::clone(connection));
         }
+        // Whoever waited while an attempt failed shares its failure: else many callers of a dead node would wait for one
+        // attempt after the other, and never get to try the next node.
+        if let Some((failed, error)) = &slot.failed
+            && *failed >= asked
+        {
+            return Err(error.clone());
+        }
         let unreachable = |reason: String| LinkError::Unreachable { node: node.address.clone(), reason };
         let connecting = timeout(CONNECT_DEADLINE, self.connect(node)).await;
-        let connection = Arc::new(connecting.map_err(|_| unreachable("no connection within 10 s".into()))??);
-        *slot = Some(Arc::clone(&connection));
+        let connected = connecting.unwrap_or_else(|_| Err(unreachable("no connection within 10 s".into())));
+        *slot = match &connected {
+            Ok(_) => Attempt::default(),
+            Err(error) => Attempt { connection: None, failed: Some((Instant::now(), error.clone())) },
+        };
+        let connection = Arc::new(connected?);
+        slot.connection = Some(Arc::clone(&connection));
         Ok(connection)
     }
 

@@ -32,7 +32,7 @@ use crate::convert::{fault_to_wire, frame, leaf_to_wire, whole_to_wire};
 use crate::conversation::{End, StreamConversation};
 use crate::identity::{Identity, IdentityError};
 use crate::link::chunks_of;
-use crate::stream::{Arrived, StatusesSeen, StatusesSent};
+use crate::stream::{Arrived, Numbers, StatusesSeen, StatusesSent};
 use crate::tls::{Handshakes, server_config};
 use crate::{EXCHANGE_QUEUE, MESSAGE_LIMIT, SMALL_BODY, STREAM_QUEUE};
 
@@ -88,6 +88,7 @@ struct Service {
     exchanges: Arc<Semaphore>,
     body_memory: Arc<Semaphore>,
     tasks: TaskTracker,
+    readers: TaskTracker,
 }
 
 impl PeerDoor {
@@ -112,6 +113,7 @@ impl PeerDoor {
             exchanges: Arc::new(Semaphore::new(config.max_exchanges)),
             body_memory: Arc::new(Semaphore::new(config.max_body_memory)),
             tasks: TaskTracker::new(),
+            readers: TaskTracker::new(),
         };
         Ok(Self { tls, connections, service })
     }
@@ -124,7 +126,7 @@ impl PeerDoor {
         let (accepted, incoming) = mpsc::channel(64);
         let acceptor = Acceptor { tls: self.tls, connections: self.connections.clone(), accepted };
         let accepting = tokio::spawn(acceptor.run(listener, shutdown.clone()));
-        let tasks = self.service.tasks.clone();
+        let (tasks, readers) = (self.service.tasks.clone(), self.service.readers.clone());
         let rpc = PeerServer::new(self.service).max_decoding_message_size(MESSAGE_LIMIT);
         let server = Server::builder()
             .http2_keepalive_interval(Some(KEEP_ALIVE))
@@ -147,6 +149,10 @@ impl PeerDoor {
         };
         let (served, ()) = tokio::join!(server, draining);
         drop(accepting.await);
+        readers.close();
+        if timeout(DRAIN, readers.wait()).await.is_err() {
+            tracing::warn!("streams were still read when the peer door closed");
+        }
         Ok(served?)
     }
 }
@@ -259,6 +265,18 @@ impl tokio::io::AsyncWrite for Link {
     }
 }
 
+/// A big body with the room that it takes in memory.
+struct HeldBody {
+    body: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for HeldBody {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
 fn peer_of<T>(request: &Request<T>) -> Result<Peer, Status> {
     let peer = request.extensions().get::<Peer>().cloned();
     peer.ok_or_else(|| Status::internal("the connection has no peer"))
@@ -277,9 +295,9 @@ impl PeerRpc for Service {
     ) -> Result<Response<Self::ExchangeStream>, Status> {
         let peer = peer_of(&request)?;
         let (out, frames) = mpsc::channel(STREAM_QUEUE);
-        let reader = StreamReader { service: self.clone(), peer, out, queues: Queues::default(), last: 0 };
+        let reader = StreamReader { service: self.clone(), peer, out, queues: Queues::default(), numbers: Numbers::default() };
         // Ends with the stream, which ends with the connection.
-        tokio::spawn(reader.run(request.into_inner()));
+        self.readers.spawn(reader.run(request.into_inner()));
         let mut sent = StatusesSent::default();
         Ok(Response::new(Box::pin(ReceiverStream::new(frames).map(move |frame| Ok(sent.thin(frame))))))
     }
@@ -294,9 +312,9 @@ impl PeerRpc for Service {
             first.ticket.as_ref().try_into().map_err(|_| Status::invalid_argument("a ticket has 32 bytes"))?;
         let claimed = self.bodies.claim(ticket, peer.fingerprint()).await;
         let (length, deliver) = claimed.ok_or_else(|| Status::not_found("nobody waits for this body"))?;
-        let room = u32::try_from(length).map_err(|_| Status::resource_exhausted("the body is too large"))?;
-        let _room: OwnedSemaphorePermit = Arc::clone(&self.body_memory)
-            .try_acquire_many_owned(room)
+        let permits = u32::try_from(length).map_err(|_| Status::resource_exhausted("the body is too large"))?;
+        let room: OwnedSemaphorePermit = Arc::clone(&self.body_memory)
+            .try_acquire_many_owned(permits)
             .map_err(|_| Status::resource_exhausted("too many big bodies are under way"))?;
         let mut collector = Collector::new(length);
         let mut next = Some(first);
@@ -307,7 +325,8 @@ impl PeerRpc for Service {
             next = timeout(PROGRESS, chunks.message()).await.map_err(late)??;
         }
         let body = collector.whole().ok_or_else(|| Status::invalid_argument("the body is shorter than announced"))?;
-        drop(deliver.send(body));
+        // The room is taken for as long as anybody holds the body.
+        drop(deliver.send(Bytes::from_owner(HeldBody { body, _room: room })));
         Ok(Response::new(wire::BodyReceived { length }))
     }
 
@@ -368,8 +387,7 @@ struct StreamReader {
     peer: Peer,
     out: mpsc::Sender<wire::Frame>,
     queues: Queues,
-    /// The highest exchange number seen: numbers are never reused on a stream.
-    last: u64,
+    numbers: Numbers,
 }
 
 impl StreamReader {
@@ -394,9 +412,7 @@ impl StreamReader {
     }
 
     fn dispatch(&mut self, exchange: u64, arrived: Arrived) {
-        let begins = matches!(arrived.kind, Kind::Open(_)) && exchange > self.last;
-        if begins {
-            self.last = exchange;
+        if matches!(arrived.kind, Kind::Open(_)) && self.numbers.begins(exchange) {
             self.begin(exchange, arrived);
             return;
         }

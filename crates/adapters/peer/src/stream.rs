@@ -1,6 +1,6 @@
 //! What the two ends of a shared stream do alike: statuses once per stream, frames to queues.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 use truc_model::{Digest, Timestamp};
@@ -8,7 +8,34 @@ use truc_wire::peer as wire;
 use truc_wire::peer::frame::Kind;
 
 /// Statuses remembered for one stream; beyond it they are sent again.
-const STATUS_LIMIT: usize = 4096;
+const STATUS_LIMIT: usize = 1024;
+
+/// An exchange may begin this many numbers after a younger one; older ones are taken for repeated.
+const NUMBERS_APART: u64 = 4096;
+
+/// Which exchange numbers a stream has used. Numbers are never reused on a stream, but exchanges do not begin in the
+/// order of their numbers: between taking a number and the first frame the consumer's node signs.
+#[derive(Default)]
+pub(crate) struct Numbers {
+    highest: u64,
+    /// Numbers below the highest that have not begun.
+    skipped: BTreeSet<u64>,
+}
+
+impl Numbers {
+    /// True the first time a number is used.
+    pub(crate) fn begins(&mut self, number: u64) -> bool {
+        if number <= self.highest {
+            return self.skipped.remove(&number);
+        }
+        self.skipped.extend((self.highest + 1).max(number.saturating_sub(NUMBERS_APART))..number);
+        self.highest = number;
+        while self.skipped.first().is_some_and(|oldest| number - oldest > NUMBERS_APART) {
+            self.skipped.pop_first();
+        }
+        true
+    }
+}
 
 /// A frame as it waits for its exchange.
 #[derive(Debug)]
@@ -41,7 +68,7 @@ pub(crate) struct StatusesSeen(HashMap<Digest, Bytes>);
 impl StatusesSeen {
     pub(crate) fn fill(&mut self, frame: &mut wire::Frame) {
         let Some(open) = open_of(frame) else { return };
-        for status in open.statuses.drain(..) {
+        for status in open.statuses.drain(..).filter(|status| status.len() <= truc_trust::ocsp::SIZE_LIMIT) {
             if self.0.len() > STATUS_LIMIT {
                 self.0.clear();
             }
@@ -63,6 +90,28 @@ fn open_of(frame: &mut wire::Frame) -> Option<&mut wire::Open> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_number_begins_once_in_whatever_order() {
+        let mut numbers = Numbers::default();
+        let order = [3, 1, 2, 5, 4, 9000, 5000, 8999];
+        assert!(order.iter().all(|n| numbers.begins(*n)));
+        assert!(!order.iter().any(|n| numbers.begins(*n)));
+        assert!(!numbers.begins(0));
+        assert!(!numbers.begins(6), "too long ago to be told from a repetition");
+        assert!(numbers.begins(u64::MAX));
+        assert!(numbers.skipped.len() <= 4096);
+    }
+
+    #[test]
+    fn a_status_that_is_too_long_is_not_remembered() {
+        let long = Bytes::from(vec![7; truc_trust::ocsp::SIZE_LIMIT + 1]);
+        let named = vec![Bytes::copy_from_slice(Digest::of(&long).as_bytes())];
+        let open = wire::Open { status_digests: named, statuses: vec![long], ..Default::default() };
+        let mut frame = crate::convert::frame(1, Kind::Open(open));
+        StatusesSeen::default().fill(&mut frame);
+        assert!(open_of(&mut frame).unwrap().statuses.is_empty());
+    }
 
     #[test]
     fn a_status_travels_once_and_is_seen_every_time() {

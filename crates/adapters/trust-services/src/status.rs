@@ -76,4 +76,8 @@ impl StatusSource for OcspHttp {
     ) -> Result<Bytes, StatusSourceError> {
         self.fetch(certificate, issuer, &authority.ocsp).await
     }
+
+    async fn revocation_list(&self, url: &str) -> Result<Bytes, StatusSourceError> {
+        self.fetch_crl(url).await
+    }
 }

@@ -101,6 +101,11 @@ impl Claims {
         table.void.insert((from.clone(), id), now.plus(self.memory));
     }
 
+    /// Gives a kept claim back: its request was not recorded after all.
+    pub fn release(&self, sender: &SubsystemId, id: MessageId) {
+        lock(&self.table).entries.remove(&(sender.clone(), id));
+    }
+
     /// Notes that the request was answered by the record at `sequence`.
     pub fn answered(&self, sender: &SubsystemId, id: MessageId, sequence: u64) {
         if let Some(entry) = lock(&self.table).entries.get_mut(&(sender.clone(), id)) {

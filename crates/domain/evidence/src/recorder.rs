@@ -218,9 +218,14 @@ impl Recorder {
         let place = Place { role: Role::Provider, direction: Direction::Received, request: request.header().id };
         let trust = Some((note(request.state()), request.state().statuses.as_slice()));
         let record = self.message_record(request.message(), place, trust, None, directory);
-        let receipt = self.store.append(record, None).await?;
+        // Kept before the append: whoever stops waiting for it must not make the request claimable again.
         claim.keep();
-        Ok(receipt)
+        let appended = self.store.append(record, None).await;
+        if appended.is_err() {
+            let header = request.header();
+            self.claims.release(&header.client, header.id);
+        }
+        appended
     }
 
     /// Provider: records the answer that this node signed.

@@ -10,6 +10,7 @@ use truc_directory::ApprovedAuthority;
 use truc_model::{Digest, Fingerprint, Timestamp};
 
 use crate::certificate::Certificate;
+use crate::crl;
 use crate::ocsp::{self, CertificateStatus, Verdict};
 use crate::verify::TrustError;
 
@@ -46,6 +47,14 @@ pub trait StatusSource: Send + Sync {
         issuer: &Certificate,
         authority: &ApprovedAuthority,
     ) -> Result<Bytes, StatusSourceError>;
+
+    /// The authority's revocation list (RFC 5280, DER) that lies at `url`: asked for when no responder answered.
+    ///
+    /// # Errors
+    /// [`StatusSourceError`] when it is not to be had; also from a source that has no lists.
+    async fn revocation_list(&self, url: &str) -> Result<Bytes, StatusSourceError> {
+        Err(StatusSourceError(format!("{url}: this source has no revocation lists")))
+    }
 }
 
 /// A status that was checked once, with the response that says so.
@@ -171,6 +180,7 @@ impl StatusBook {
                 Ok(response) => self.offer(subject, &response, now)?,
                 Err(error) => {
                     tracing::warn!(certificate = %subject.certificate.fingerprint(), %error, "certificate status not to be had");
+                    not_on_the_list(subject, source, now).await?;
                     self.pages().entry(subject.certificate.fingerprint()).or_default().failed_at = Some(now);
                 }
             }
@@ -201,6 +211,28 @@ impl StatusBook {
             Ok(Accepted { known, graced: true })
         } else {
             Err(TrustError::StatusUnavailable(fingerprint))
+        }
+    }
+}
+
+/// With the responder away, the revocation list can still say "revoked". It is no OCSP response and so never makes an old
+/// status fresh: without one within grace there is nothing that evidence could show.
+async fn not_on_the_list(subject: &Subject<'_>, source: &dyn StatusSource, now: Timestamp) -> Result<(), TrustError> {
+    let Some(url) = &subject.authority.crl else { return Ok(()) };
+    let list = match source.revocation_list(url).await {
+        Ok(list) => list,
+        Err(error) => {
+            tracing::warn!(%error, "revocation list not to be had");
+            return Ok(());
+        }
+    };
+    let judged = crl::read(&list, subject.issuer).and_then(|list| list.judge(subject.certificate, now));
+    match judged.map(|status| status.verdict) {
+        Ok(Verdict::Revoked { .. }) => Err(TrustError::Revoked),
+        Ok(_) => Ok(()),
+        Err(error) => {
+            tracing::warn!(%error, "the revocation list does not count");
+            Ok(())
         }
     }
 }

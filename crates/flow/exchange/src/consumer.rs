@@ -8,7 +8,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use truc_directory::{Directory, NodeEntry};
 use truc_evidence::{Ended, Ending, OpenRequest, Receipt};
 use truc_message::{
-    BodyInfo, DirectoryRef, Header, HeaderField, Kind, Parts, Peer, Received, Secret, Signed, VERSION, hide, is_secret,
+    BodyInfo, DirectoryRef, FieldValue, Header, HeaderField, Kind, Parts, Peer, Received, Secret, Signed, VERSION, hide, is_secret,
     reveal,
 };
 use truc_model::{Fault, FaultCode, MessageId, Side, SubsystemId, Timestamp};
@@ -237,8 +237,14 @@ impl Consumer {
             }
         };
         let peer = exchange.conversation.peer().clone();
-        self.verify(exchange, *parts, peer, at).await
+        let answer = self.verify(exchange, *parts, peer, at).await?;
+        let sealed = &answer.message().sealed;
+        reveal(&sealed.header().headers, sealed.secrets())
+            .map_err(|e| Fault::consumer(FaultCode::InconsistentResponse, e.to_string()))?;
+        Ok(answer)
     }
+
+    /// By now the service may have acted, so an answer that cannot be believed is never told as "not carried out".
 
     async fn verify(
         &self,
@@ -252,7 +258,13 @@ impl Consumer {
         let asked = Asked { header: exchange.request.header(), digest: exchange.request.digest() };
         let step = self.ground.verifier.answer(received, asked, &exchange.directory, at);
         let verified = exchange.deadline.by(FaultCode::OutcomeUnknown, "verifying the answer", step).await?;
-        verified.map_err(|error| Fault::consumer(error.fault_code(), error.to_string()))
+        verified.map_err(|error| {
+            let code = match error.fault_code() {
+                FaultCode::StatusUnknown | FaultCode::DirectoryExpired => FaultCode::OutcomeUnknown,
+                _ => FaultCode::InconsistentResponse,
+            };
+            Fault::consumer(code, format!("the answer is not believed: {error}"))
+        })
     }
 
     /// The connection broke after `recorded` was said: only the provider knows what became of the request (P4.5).
@@ -387,8 +399,17 @@ pub(crate) fn parts_of(message: &Signed, statuses: Vec<bytes::Bytes>) -> Parts {
 fn reply_of(request: MessageId, answer: &Verified<Answer>) -> Result<Reply, Fault> {
     let header = answer.header();
     let sealed = &answer.message().sealed;
-    let headers = reveal(&header.headers, sealed.secrets())
-        .map_err(|e| Fault::consumer(FaultCode::InconsistentResponse, e.to_string()))?;
+    // Secrets are never stored: an answer that came by `Outcome` comes without them, and its hidden fields are left out.
+    let headers = if sealed.secrets().is_empty() {
+        let plain = |field: &HeaderField| match field.content() {
+            Some(FieldValue::Plain(value)) => Some((field.name.clone(), value)),
+            _ => None,
+        };
+        header.headers.iter().filter_map(plain).collect()
+    } else {
+        reveal(&header.headers, sealed.secrets())
+            .map_err(|e| Fault::consumer(FaultCode::InconsistentResponse, e.to_string()))?
+    };
     Ok(Reply {
         request,
         status: header.status.unwrap_or(502),

@@ -6,6 +6,7 @@
 mod answer;
 mod call;
 mod consumer;
+pub mod contract;
 mod deadline;
 mod ground;
 pub mod ports;

@@ -9,10 +9,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use truc_directory::Directory;
+use truc_directory::{Directory, NodeEntry};
 use truc_evidence::{Claim, Ending, Known, OpenRequest, Past, Receipt, Recorded, Reservation, StoreError};
-use truc_message::{Freshness, Header, Kind, Parts, Peer, Received, Signature, Signed};
-use truc_model::{Digest, Fault, FaultCode, MessageId, NodeId, Side, Timestamp};
+use truc_message::{Freshness, Header, Kind, Parts, Peer, Received, Signature, Signed, reveal};
+use truc_model::{Digest, Fault, FaultCode, MessageId, Side, Timestamp};
 use truc_policy::{Admitted, NotAdmitted, Policy};
 use truc_trust::{Request, Verified};
 
@@ -28,6 +28,9 @@ const SMALL_BODY: u64 = 64 * 1024;
 
 /// How long a provider waits for the consumer's `recorded` before it gives the request up.
 const RECORDED_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long a record may take to become durable.
+const RECORD_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The provider half of a node.
 pub struct Provider {
@@ -58,8 +61,10 @@ impl ProviderSide for Provider {
 
     async fn outcome(&self, peer: &Peer, id: MessageId, digest: Digest) -> Result<PastOutcome, Fault> {
         let directory = self.ground.directory(Side::ServerProxy)?;
-        let from = asking_node(&directory, peer)?;
-        match self.ground.recorder.past(&from, id, digest).await.map_err(|e| not_recorded(&e))? {
+        let node = asking_node(&directory, peer)?;
+        let trusted = self.ground.verifier.peer(peer, node, &[], &directory, self.ground.clock.now()).await;
+        trusted.map_err(|error| Fault::provider(error.fault_code(), error.to_string()))?;
+        match self.ground.recorder.past(&node.id, id, digest).await.map_err(|e| not_recorded(&e))? {
             Past::Never => Ok(PastOutcome::Never),
             Past::Open => Ok(PastOutcome::Open),
             Past::Answered(record) => {
@@ -108,6 +113,8 @@ impl Provider {
             Ok(Turn::Message(parts, at)) => {
                 let received = Received::parse(*parts, c.peer().clone(), at).map_err(|e| malformed(e.to_string()))?;
                 self.is_for_us_and_fresh(received.header(), at)?;
+                let sealed = &received.message().sealed;
+                reveal(&sealed.header().headers, sealed.secrets()).map_err(|e| malformed(e.to_string()))?;
                 Ok(received)
             }
             // The header frame was looked at early and refused: nothing more of it was heard.
@@ -133,8 +140,8 @@ impl Provider {
     fn may_spool(&self, peer: &Peer, header: &Header, body: u64) -> Result<(), Fault> {
         let directory = self.ground.directory(Side::ServerProxy)?;
         let node = asking_node(&directory, peer)?;
-        if node != header.from || !directory.speaks_for(&node, &header.client) {
-            let detail = format!("node {node} does not speak for {}", header.client);
+        if node.id != header.from || !directory.speaks_for(&node.id, &header.client) {
+            let detail = format!("node {} does not speak for {}", node.id, header.client);
             return Err(Fault::provider(FaultCode::Untrusted, detail));
         }
         self.policy.load().early(header, body, &directory).map(drop)
@@ -188,7 +195,8 @@ impl Provider {
         if !signable || !self.refusals.allows(&header.client, self.ground.clock.now()) {
             return Err(fault);
         }
-        let receipt = self.ground.recorder.refused_request(&request, claim, directory).await.map_err(|e| not_recorded(&e))?;
+        let recording = self.ground.recorder.refused_request(&request, claim, directory);
+        let receipt = within(recording).await.map_err(|e| not_recorded(&e))?;
         tracing::info!(request = %header.id, client = %header.client, service = %header.service, code = %fault.code, "refused");
         let asked = answer::Asked { header, digest: request.message().digest(), leaf: receipt.leaf };
         let signed = answer::seal(&self.ground, asked, Replied::Refused(fault), directory).await;
@@ -202,7 +210,8 @@ impl Provider {
         claim: Claim,
         directory: &Directory,
     ) -> Result<Recorded<Admitted<Verified<Request>>>, Fault> {
-        self.ground.recorder.admitted_request(admitted, claim, directory).await.map_err(|e| not_recorded(&e))
+        let recording = self.ground.recorder.admitted_request(admitted, claim, directory);
+        within(recording).await.map_err(|e| not_recorded(&e))
     }
 
     /// The service is called only when the consumer's own record is durable too (protocol P4.3).
@@ -249,7 +258,7 @@ impl Provider {
         let turn = Turn::Message(Box::new(parts_of(&message, statuses.clone())), message.header().sent);
         let (said, recorded) = tokio::join!(
             c.say(turn),
-            self.ground.recorder.sent_answer(&message, &statuses, ending, directory, room),
+            within(self.ground.recorder.sent_answer(&message, &statuses, ending, directory, room)),
         );
         let receipt: Receipt = recorded.map_err(|error| {
             // The service may have acted and its answer is not on record: told as unknown, never silently.
@@ -257,8 +266,9 @@ impl Provider {
             Fault::provider(FaultCode::OutcomeUnknown, format!("the answer could not be recorded: {error}"))
         })?;
         if let Err(error) = said {
-            tracing::info!(%error, "the consumer's node is gone; its answer is on record");
-            return Ok(());
+            tracing::info!(%error, "the answer was not taken; it is on record");
+            // A consumer's node that is still there learns from this to ask for the outcome.
+            return Err(Fault::provider(FaultCode::OutcomeUnknown, "the answer was not taken; ask for the outcome"));
         }
         drop(c.say(Turn::Recorded(receipt.leaf)).await);
         Ok(())
@@ -268,7 +278,10 @@ impl Provider {
     async fn recorded_parts(&self, sequence: u64) -> Result<Parts, Fault> {
         let store = self.ground.recorder.store();
         let record = store.read(sequence).await.map_err(|e| not_recorded(&e))?;
-        let body = store.body(sequence).await.map_err(|e| not_recorded(&e))?.unwrap_or_default();
+        let body = store.body(sequence).await.map_err(|e| not_recorded(&e))?.ok_or_else(|| {
+            let detail = "the request was answered, but the answer's body is no longer kept";
+            Fault::provider(FaultCode::OutcomeUnknown, detail)
+        })?;
         let mut statuses: Vec<Bytes> = Vec::new();
         for digest in &record.statuses {
             statuses.extend(store.artifact(*digest).await.map_err(|e| not_recorded(&e))?);
@@ -305,9 +318,14 @@ impl Provider {
     }
 }
 
-fn asking_node(directory: &Directory, peer: &Peer) -> Result<NodeId, Fault> {
-    let node = directory.node_of_auth_certificate(&peer.fingerprint()).map(|node| node.id.clone());
-    node.ok_or_else(|| {
+/// A disk that does not answer must not hold an exchange for ever.
+async fn within<T>(recording: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let late = StoreError::Failed(format!("the record was not durable within {} s", RECORD_DEADLINE.as_secs()));
+    tokio::time::timeout(RECORD_DEADLINE, recording).await.unwrap_or(Err(late))
+}
+
+fn asking_node<'d>(directory: &'d Directory, peer: &Peer) -> Result<&'d NodeEntry, Fault> {
+    directory.node_of_auth_certificate(&peer.fingerprint()).ok_or_else(|| {
         let detail = format!("the TLS certificate {} is not registered to any node", peer.fingerprint());
         Fault::provider(FaultCode::Untrusted, detail)
     })

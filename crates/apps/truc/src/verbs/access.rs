@@ -1,0 +1,241 @@
+//! `truc access …`: who may call the services of a running node.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::{Args, Subcommand};
+use truc_admin::{AccessEntry, AccessFilter, Grant, GroupFilter, NewGroup};
+use truc_directory::GroupMember;
+use truc_model::{InvalidId, ServiceId, SubsystemId};
+use truc_policy::{GroupCode, MethodPattern, PathGlob, RightId, Subject};
+
+use super::target::Target;
+use crate::out;
+
+/// Groups of one subsystem's own, to which rights may be granted
+#[derive(Subcommand)]
+pub(crate) enum Group {
+    /// Make a local group
+    #[command(
+        after_help = "Example:\n  truc access group add VN/GOV/G01/csdl-dancu mot-cua --description 'Các hệ thống một cửa'"
+    )]
+    Add {
+        /// Whose group it is; a subsystem of this node
+        owner: SubsystemId,
+        /// Its code
+        code: GroupCode,
+        /// What people call it
+        #[arg(long, default_value = "", value_name = "TEXT")]
+        description: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Remove a local group that no right names
+    #[command(after_help = "Example:\n  truc access group remove VN/GOV/G01/csdl-dancu mot-cua")]
+    Remove {
+        /// Whose group it is
+        owner: SubsystemId,
+        /// Its code
+        code: GroupCode,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Put a subsystem or a member into a local group
+    #[command(
+        after_help = "Example:\n  truc access group join VN/GOV/G01/csdl-dancu mot-cua VN/GOV/H26/mot-cua-so-1"
+    )]
+    Join {
+        /// Whose group it is
+        owner: SubsystemId,
+        /// Its code
+        code: GroupCode,
+        /// A subsystem or a member
+        #[arg(value_parser = group_member)]
+        who: GroupMember,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Take one out of a local group
+    #[command(
+        after_help = "Example:\n  truc access group leave VN/GOV/G01/csdl-dancu mot-cua VN/GOV/H26/mot-cua-so-1"
+    )]
+    Leave {
+        /// Whose group it is
+        owner: SubsystemId,
+        /// Its code
+        code: GroupCode,
+        /// A subsystem or a member
+        #[arg(value_parser = group_member)]
+        who: GroupMember,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// List the local groups
+    #[command(after_help = "Example:\n  truc access group list --owner VN/GOV/G01/csdl-dancu --json")]
+    List {
+        /// Of this subsystem only
+        #[arg(long, value_name = "SUBSYSTEM")]
+        owner: Option<SubsystemId>,
+        #[command(flatten)]
+        target: Target,
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn group_member(text: &str) -> Result<GroupMember, InvalidId> {
+    if text.split('/').count() == 3 {
+        text.parse().map(GroupMember::Member)
+    } else {
+        text.parse().map(GroupMember::Subsystem)
+    }
+}
+
+impl Group {
+    async fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Add { owner, code, description, target } => {
+                target.client().await?.add_local_group(&NewGroup { owner, code, description }).await?;
+            }
+            Self::Remove { owner, code, target } => {
+                target.client().await?.remove_local_group(&owner, &code).await?
+            }
+            Self::Join { owner, code, who, target } => {
+                target.client().await?.join_local_group(&owner, &code, &who).await?;
+            }
+            Self::Leave { owner, code, who, target } => {
+                target.client().await?.leave_local_group(&owner, &code, &who).await?;
+            }
+            Self::List { owner, target, json } => {
+                for group in target.client().await?.local_groups(&GroupFilter { owner }).await? {
+                    if json {
+                        out::json(&group)?;
+                        continue;
+                    }
+                    let members: Vec<String> = group
+                        .members
+                        .iter()
+                        .map(|m| match m {
+                            GroupMember::Member(id) => id.to_string(),
+                            GroupMember::Subsystem(id) => id.to_string(),
+                        })
+                        .collect();
+                    out::line(format!(
+                        "{}\t{}\t{}\t{}",
+                        group.owner,
+                        group.code,
+                        group.description,
+                        members.join(" ")
+                    ))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Who may call which service; what is not granted is denied
+#[derive(Subcommand)]
+pub(crate) enum Access {
+    /// Grant a right; it takes effect at once
+    #[command(
+        after_help = "Example:\n  truc access grant VN/GOV/G01/csdl-dancu/tra-cuu-cong-dan --to VN/GOV/H26/mot-cua-so-1 --method POST --path /cong-dan/tra-cuu"
+    )]
+    Grant {
+        #[command(flatten)]
+        right: RightArgs,
+        #[command(flatten)]
+        target: Target,
+        /// Print the right as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take a right back, by its id or by what it says
+    #[command(
+        after_help = "Example:\n  truc access revoke --id 5a0c9b1f5a0c9b1f5a0c9b1f5a0c9b1f\n  truc access revoke VN/GOV/G01/csdl-dancu/tra-cuu-cong-dan --to VN/GOV/H26/mot-cua-so-1"
+    )]
+    Revoke {
+        /// The right's id, as truc access list shows it
+        #[arg(long, value_name = "ID", conflicts_with_all = ["service", "to", "method", "path"])]
+        id: Option<RightId>,
+        /// The service
+        #[arg(required_unless_present = "id", requires = "to")]
+        service: Option<ServiceId>,
+        /// To whom it was granted
+        #[arg(long, value_name = "SUBJECT")]
+        to: Option<Subject>,
+        /// The HTTP method it was granted for
+        #[arg(long, default_value = "*")]
+        method: MethodPattern,
+        /// The path it was granted for
+        #[arg(long, default_value = "**", value_name = "GLOB")]
+        path: PathGlob,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// List rights
+    #[command(after_help = "Example:\n  truc access list --service VN/GOV/G01/csdl-dancu/tra-cuu-cong-dan")]
+    List {
+        /// To this service only
+        #[arg(long)]
+        service: Option<ServiceId>,
+        /// To exactly this subject only
+        #[arg(long, value_name = "SUBJECT")]
+        to: Option<Subject>,
+        #[command(flatten)]
+        target: Target,
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    #[command(subcommand)]
+    Group(Group),
+}
+
+#[derive(Args)]
+pub(crate) struct RightArgs {
+    /// The service
+    service: ServiceId,
+    /// To whom: a subsystem, a member, GROUP:code (global) or LOCALGROUP:code
+    #[arg(long, value_name = "SUBJECT")]
+    to: Subject,
+    /// For this HTTP method only
+    #[arg(long, default_value = "*")]
+    method: MethodPattern,
+    /// For these paths only: * stands for one segment, ** for any number
+    #[arg(long, default_value = "**", value_name = "GLOB")]
+    path: PathGlob,
+}
+
+impl Access {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Grant { right, target, json } => {
+                let RightArgs { service, to: subject, method, path } = right;
+                let entry = target.client().await?.grant(&Grant { subject, service, method, path }).await?;
+                show(&entry, json)?;
+            }
+            Self::Revoke { id: Some(id), target, .. } => target.client().await?.revoke(id).await?,
+            Self::Revoke { service: Some(service), to: Some(subject), method, path, target, .. } => {
+                target.client().await?.revoke_same(&Grant { subject, service, method, path }).await?;
+            }
+            Self::Revoke { .. } => bail!("name the right by --id, or by its service and --to"),
+            Self::List { service, to: subject, target, json } => {
+                for entry in target.client().await?.access(&AccessFilter { service, subject }).await? {
+                    show(&entry, json)?;
+                }
+            }
+            Self::Group(verb) => Box::pin(verb.run()).await?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn show(entry: &AccessEntry, json: bool) -> anyhow::Result<()> {
+    if json {
+        return out::json(entry);
+    }
+    let AccessEntry { id, subject, service, method, path } = entry;
+    Ok(out::line(format!("{id}\t{subject}\t{service}\t{method} {path}"))?)
+}

@@ -1,0 +1,49 @@
+//! One file per family of verbs.
+
+pub(crate) mod access;
+pub(crate) mod call;
+pub(crate) mod demo;
+pub(crate) mod evidence;
+pub(crate) mod node;
+pub(crate) mod pki;
+pub(crate) mod register;
+pub(crate) mod registry;
+pub(crate) mod registry_trust;
+pub(crate) mod service;
+mod target;
+pub(crate) mod verify;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use truc_model::{Clock, SystemClock};
+
+/// The machine's clock, for what needs one.
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock)
+}
+
+/// Reads a small file off the runtime's threads.
+async fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    tokio::fs::read(path).await.with_context(|| path.display().to_string())
+}
+
+/// Runs what blocks off the runtime's threads.
+async fn blocking<T: Send + 'static, E: std::error::Error + Send + Sync + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> anyhow::Result<T> {
+    Ok(tokio::task::spawn_blocking(work).await??)
+}
+
+/// For clap: a duration with its unit.
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    truc_node::config::parse_duration(text)
+        .ok_or_else(|| "write a number with a unit, like 90s, 10m or 1h".to_owned())
+}
+
+/// For clap: a size with its unit.
+fn size(text: &str) -> Result<u64, String> {
+    truc_node::config::parse_size(text)
+        .ok_or_else(|| "write a number with a unit, like 512 KiB or 16 MiB".to_owned())
+}

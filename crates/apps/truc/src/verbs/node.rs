@@ -1,0 +1,170 @@
+//! `truc node …`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde_json::json;
+use truc_model::{Clock as _, MemberId, NodeId, SubsystemId, SystemClock};
+use truc_node::InitOptions;
+use truc_node::config::NodeConfig;
+
+use super::{blocking, clock};
+use crate::out;
+use crate::stop::Until;
+
+/// A node: the gateway a member runs
+#[derive(Subcommand)]
+pub(crate) enum Node {
+    /// Make a new node: folder, keys, configuration file, certificate requests
+    #[command(
+        after_help = "Example:\n  truc node init --dir /var/lib/truc --node VN/GOV/H26/ss1 --subsystem VN/GOV/H26/mot-cua-so-1 --anchor anchor.json"
+    )]
+    Init {
+        /// Folder for everything; node.toml must not be there yet
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// The node's id
+        #[arg(long, value_name = "NODE")]
+        node: NodeId,
+        /// A subsystem it speaks for; several may be given, of several members
+        #[arg(long = "subsystem", value_name = "SUBSYSTEM")]
+        subsystems: Vec<SubsystemId>,
+        /// The registry's anchor file, to be copied into the folder
+        #[arg(long, value_name = "FILE")]
+        anchor: Option<PathBuf>,
+        /// Where other nodes connect
+        #[arg(long, value_name = "ADDRESS")]
+        peer_listen: Option<SocketAddr>,
+        /// Where information systems call
+        #[arg(long, value_name = "ADDRESS")]
+        edge_listen: Option<SocketAddr>,
+        /// Where the admin API answers
+        #[arg(long, value_name = "ADDRESS")]
+        admin_listen: Option<SocketAddr>,
+        /// Print what was made as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run a node until it is told to stop
+    #[command(after_help = "Example:\n  truc node run --config node.toml")]
+    Run {
+        /// The configuration file
+        #[arg(long, default_value = "node.toml", value_name = "FILE")]
+        config: PathBuf,
+        #[command(flatten)]
+        until: Until,
+        /// Once every door is open, print their addresses as one JSON object on standard output
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check a configuration file and everything it names; every mistake is told at once
+    #[command(after_help = "Example:\n  truc node check-config --config node.toml")]
+    CheckConfig {
+        /// The configuration file
+        #[arg(long, default_value = "node.toml", value_name = "FILE")]
+        config: PathBuf,
+        /// Look at the file alone, not at the files it names
+        #[arg(long)]
+        text_only: bool,
+        /// Print the mistakes as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl Node {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Init { dir, node, subsystems, anchor, peer_listen, edge_listen, admin_listen, json } => {
+                let options = InitOptions {
+                    folder: dir,
+                    node,
+                    members: by_member(subsystems),
+                    anchor,
+                    peer_listen,
+                    edge_listen,
+                    admin_listen,
+                };
+                init(options, json).await
+            }
+            Self::Run { config, until, json } => run(config, &until, json).await,
+            Self::CheckConfig { config, text_only, json } => check(config, text_only, json).await,
+        }
+    }
+}
+
+fn by_member(subsystems: Vec<SubsystemId>) -> Vec<(MemberId, Vec<SubsystemId>)> {
+    let mut members: BTreeMap<MemberId, Vec<SubsystemId>> = BTreeMap::new();
+    for subsystem in subsystems {
+        members.entry(subsystem.member()).or_default().push(subsystem);
+    }
+    members.into_iter().collect()
+}
+
+async fn init(options: InitOptions, json: bool) -> anyhow::Result<ExitCode> {
+    let made = blocking(move || truc_node::init(&options)).await?;
+    let log_key = hex::encode(&made.log_key);
+    if json {
+        let requests: BTreeMap<String, _> =
+            made.sign_requests.iter().map(|(member, file)| (member.to_string(), file)).collect();
+        out::json(&json!({
+            "config": made.config.path, "node": made.config.node.to_string(), "logKey": log_key,
+            "authRequest": made.auth_request, "signRequests": requests,
+        }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    out::line(format!("configuration  {}", made.config.path.display()))?;
+    out::line(format!("log key        {log_key}"))?;
+    out::line(format!("auth request   {}", made.auth_request.display()))?;
+    for (member, file) in &made.sign_requests {
+        out::line(format!("sign request   {} ({member})", file.display()))?;
+    }
+    out::note(
+        "Next: have the requests signed by an approved CA, put the certificates where node.toml says, have node and certificates",
+    );
+    out::note(
+        "registered (truc registry node add, truc registry certificate add), then run truc node check-config.",
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run(config: PathBuf, until: &Until, json: bool) -> anyhow::Result<ExitCode> {
+    let config = blocking(move || NodeConfig::load(&config)).await?;
+    let node = config.node.clone();
+    let ready = move |open: truc_node::Addresses| {
+        out::note(format!("{node} is up: peer {}, edge {}, admin {}", open.peer, open.edge, open.admin));
+        if json
+            && let Err(error) =
+                out::json(&json!({ "peer": open.peer, "edge": open.edge, "admin": open.admin }))
+        {
+            out::note(error);
+        }
+    };
+    Box::pin(truc_node::run(config, clock(), ready, until.token()?)).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn check(path: PathBuf, text_only: bool, json: bool) -> anyhow::Result<ExitCode> {
+    let checked = tokio::task::spawn_blocking(move || {
+        let config = NodeConfig::load(&path)?;
+        if text_only { Ok(()) } else { config.check(SystemClock.now()) }
+    });
+    let mistakes = match checked.await? {
+        Ok(()) => vec![],
+        Err(errors) if json => errors.mistakes,
+        Err(errors) => {
+            out::note(errors);
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    if json {
+        let list: Vec<_> = mistakes.iter().map(|m| json!({ "key": m.key, "problem": m.problem })).collect();
+        out::json(&json!({ "ok": list.is_empty(), "mistakes": list }))?;
+    } else {
+        out::note("the configuration is in order");
+    }
+    Ok(if mistakes.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
