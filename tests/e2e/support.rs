@@ -40,13 +40,13 @@ pub(crate) struct Bus {
 
 impl Bus {
     /// The bus that every test without special wishes shares; it ends with the test process.
-    pub(crate) async fn shared() -> Arc<Bus> {
+    pub(crate) async fn shared() -> Arc<Self> {
         static BUS: OnceCell<Arc<Bus>> = OnceCell::const_new();
-        Arc::clone(BUS.get_or_init(|| async { Arc::new(Bus::start().await) }).await)
+        Arc::clone(BUS.get_or_init(|| async { Arc::new(Self::start().await) }).await)
     }
 
     /// A bus of its own.
-    pub(crate) async fn start() -> Bus {
+    pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut options = BusOptions::new(folder.path().to_owned(), None);
         options.population = (300, 100);

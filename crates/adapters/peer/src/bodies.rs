@@ -79,7 +79,11 @@ impl Bodies {
     }
 
     /// Finds who waits for `ticket`; a body may arrive a moment before its ticket frame.
-    pub(crate) async fn claim(&self, ticket: Ticket, peer: Fingerprint) -> Option<(u64, oneshot::Sender<Bytes>)> {
+    pub(crate) async fn claim(
+        &self,
+        ticket: Ticket,
+        peer: Fingerprint,
+    ) -> Option<(u64, oneshot::Sender<Bytes>)> {
         let until = Instant::now() + PROGRESS;
         loop {
             let appeared = self.appeared.notified();

@@ -62,7 +62,9 @@ impl<S> Drop for Followed<S> {
 impl<S> Followed<S> {
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         match self.cut.as_mut().poll(context) {
-            Poll::Ready(()) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the peer is no longer trusted")),
+            Poll::Ready(()) => {
+                Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the peer is no longer trusted"))
+            }
             Poll::Pending => Ok(()),
         }
     }
@@ -71,7 +73,11 @@ impl<S> Followed<S> {
 use std::future::Future as _;
 
 impl<S: AsyncRead + Unpin> AsyncRead for Followed<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         self.check(cx)?;
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }

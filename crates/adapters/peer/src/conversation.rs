@@ -14,8 +14,8 @@ use truc_wire::peer::frame::Kind;
 
 use crate::bodies::{Bodies, Ticket, new_ticket};
 use crate::convert::{
-    BadFrame, fault_from_wire, fault_to_wire, frame, leaf_from_wire, leaf_to_wire, open_to_wire, parts_from_wire,
-    signature_from_wire, signature_to_wire, whole_from_wire, whole_to_wire,
+    BadFrame, fault_from_wire, fault_to_wire, frame, leaf_from_wire, leaf_to_wire, open_to_wire,
+    parts_from_wire, signature_from_wire, signature_to_wire, whole_from_wire, whole_to_wire,
 };
 use crate::link::BodyCalls;
 use crate::stream::Arrived;
@@ -186,7 +186,8 @@ impl Conversation for StreamConversation {
     }
 
     async fn say(&mut self, turn: Turn) -> Result<(), LinkError> {
-        self.cancels = matches!(self.end, End::Consumer(_)) && matches!(turn, Turn::Message(..) | Turn::Recorded(_));
+        self.cancels =
+            matches!(self.end, End::Consumer(_)) && matches!(turn, Turn::Message(..) | Turn::Recorded(_));
         match turn {
             Turn::Message(parts, _) => self.say_message(&parts).await,
             Turn::Recorded(leaf) => self.write(Kind::Recorded(leaf_to_wire(leaf))).await,

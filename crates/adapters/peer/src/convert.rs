@@ -65,9 +65,16 @@ pub(crate) fn open_to_wire(parts: &Parts) -> wire::Open {
         secrets: parts
             .secrets
             .iter()
-            .map(|s| wire::Secret { salt: Bytes::copy_from_slice(&s.salt), value: Bytes::copy_from_slice(&s.value) })
+            .map(|s| wire::Secret {
+                salt: Bytes::copy_from_slice(&s.salt),
+                value: Bytes::copy_from_slice(&s.value),
+            })
             .collect(),
-        status_digests: parts.statuses.iter().map(|s| Bytes::copy_from_slice(Digest::of(s).as_bytes())).collect(),
+        status_digests: parts
+            .statuses
+            .iter()
+            .map(|s| Bytes::copy_from_slice(Digest::of(s).as_bytes()))
+            .collect(),
         statuses: parts.statuses.clone(),
         body_length: parts.body.len() as u64,
     }
@@ -86,7 +93,11 @@ pub(crate) fn signature_from_wire(signature: Option<wire::Signature>) -> Result<
 }
 
 /// Puts a message together from its `open` frame, body and signature.
-pub(crate) fn parts_from_wire(open: wire::Open, body: Bytes, signature: Signature) -> Result<Parts, BadFrame> {
+pub(crate) fn parts_from_wire(
+    open: wire::Open,
+    body: Bytes,
+    signature: Signature,
+) -> Result<Parts, BadFrame> {
     let secrets = open
         .secrets
         .iter()

@@ -65,7 +65,8 @@ fn certified(chain: &[Bytes], pkcs8: &[u8], ocsp: Option<Vec<u8>>) -> Result<Cer
     if chain.is_empty() {
         return Err(IdentityError::NoCertificate);
     }
-    let chain: Vec<CertificateDer<'static>> = chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
+    let chain: Vec<CertificateDer<'static>> =
+        chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pkcs8.to_vec()));
     let mut certified = CertifiedKey::from_der(chain, key, &crypto::ring::default_provider())?;
     certified.ocsp = ocsp;

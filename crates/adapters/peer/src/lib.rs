@@ -6,8 +6,8 @@
 
 mod bodies;
 mod connections;
-mod convert;
 mod conversation;
+mod convert;
 mod identity;
 mod link;
 mod server;

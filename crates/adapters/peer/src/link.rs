@@ -27,8 +27,8 @@ use truc_wire::peer::peer_client::PeerClient;
 
 use crate::bodies::{Collector, PROGRESS, Ticket};
 use crate::connections::Connections;
-use crate::convert::{BadFrame, fault_from_wire, leaf_from_wire, whole_from_wire};
 use crate::conversation::{End, StreamConversation};
+use crate::convert::{BadFrame, fault_from_wire, leaf_from_wire, whole_from_wire};
 use crate::identity::{Identity, IdentityError};
 use crate::stream::{Arrived, StatusesSeen, StatusesSent};
 use crate::tls::{Handshakes, client_config};
@@ -140,7 +140,8 @@ impl PeerLinks {
         let (out, frames) = mpsc::channel(STREAM_QUEUE);
         let mut sent = StatusesSent::default();
         let outgoing = ReceiverStream::new(frames).map(move |frame| sent.thin(frame));
-        let incoming = client.exchange(outgoing).await.map_err(|s| unreachable(status_text(&s)))?.into_inner();
+        let incoming =
+            client.exchange(outgoing).await.map_err(|s| unreachable(status_text(&s)))?.into_inner();
         let queues = Queues::default();
         self.tasks.spawn(read_stream(incoming, Arc::clone(&queues), Arc::clone(&self.clock)));
         tracing::info!(node = %node.id, address = %node.address, "connected");
@@ -157,9 +158,16 @@ impl PeerLinks {
         // Names play no part between nodes; TLS wants one for its handshake all the same.
         let name = ServerName::try_from("node.invalid").map_err(|e| unreachable(e.to_string()))?;
         let tls = self.tls.connect(name, tcp).await;
-        let tls = tls.map_err(|e| LinkError::WrongPeer { node: node.address.clone(), reason: e.to_string() })?;
-        let chain: Vec<Bytes> =
-            tls.get_ref().1.peer_certificates().unwrap_or_default().iter().map(|c| Bytes::copy_from_slice(c)).collect();
+        let tls =
+            tls.map_err(|e| LinkError::WrongPeer { node: node.address.clone(), reason: e.to_string() })?;
+        let chain: Vec<Bytes> = tls
+            .get_ref()
+            .1
+            .peer_certificates()
+            .unwrap_or_default()
+            .iter()
+            .map(|c| Bytes::copy_from_slice(c))
+            .collect();
         let Some((leaf, rest)) = chain.split_first() else {
             return Err(unreachable("the node showed no certificate".into()));
         };
@@ -253,7 +261,12 @@ impl PeerLink for PeerLinks {
         Ok(Box::new(self.connection(node).await?.begin()))
     }
 
-    async fn outcome(&self, node: &NodeEntry, id: MessageId, digest: Digest) -> Result<(PastOutcome, Peer), LinkError> {
+    async fn outcome(
+        &self,
+        node: &NodeEntry,
+        id: MessageId,
+        digest: Digest,
+    ) -> Result<(PastOutcome, Peer), LinkError> {
         let connection = self.connection(node).await?;
         let request =
             wire::OutcomeRequest { id: id.to_string(), digest: Bytes::copy_from_slice(digest.as_bytes()) };
@@ -265,7 +278,10 @@ impl PeerLink for PeerLinks {
     }
 }
 
-async fn past_from_wire(reply: wire::OutcomeReply, connection: &Connection) -> Result<PastOutcome, LinkError> {
+async fn past_from_wire(
+    reply: wire::OutcomeReply,
+    connection: &Connection,
+) -> Result<PastOutcome, LinkError> {
     use wire::outcome_reply::Kind as Past;
     let bad = |error: BadFrame| LinkError::Broken(error.to_string());
     match reply.kind.ok_or_else(|| bad(BadFrame::Empty))? {
@@ -337,4 +353,3 @@ pub(crate) fn chunks_of(ticket: Ticket, body: Bytes) -> Vec<wire::BodyChunk> {
     }
     chunks
 }
-

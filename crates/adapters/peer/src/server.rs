@@ -28,8 +28,8 @@ use truc_wire::peer::peer_server::{Peer as PeerRpc, PeerServer};
 
 use crate::bodies::{Bodies, Collector, PROGRESS, Ticket};
 use crate::connections::{Connections, Followed};
-use crate::convert::{fault_to_wire, frame, leaf_to_wire, whole_to_wire};
 use crate::conversation::{End, StreamConversation};
+use crate::convert::{fault_to_wire, frame, leaf_to_wire, whole_to_wire};
 use crate::identity::{Identity, IdentityError};
 use crate::link::chunks_of;
 use crate::stream::{Arrived, Numbers, StatusesSeen, StatusesSent};
@@ -122,7 +122,11 @@ impl PeerDoor {
     ///
     /// # Errors
     /// [`PeerDoorError::Server`].
-    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), PeerDoorError> {
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+    ) -> Result<(), PeerDoorError> {
         let (accepted, incoming) = mpsc::channel(64);
         let acceptor = Acceptor { tls: self.tls, connections: self.connections.clone(), accepted };
         let accepting = tokio::spawn(acceptor.run(listener, shutdown.clone()));
@@ -194,7 +198,8 @@ impl Acceptor {
     }
 
     fn shake_hands(&self, tcp: TcpStream, from: SocketAddr) -> impl Future<Output = ()> + Send + 'static {
-        let (tls, connections, accepted) = (self.tls.clone(), self.connections.clone(), self.accepted.clone());
+        let (tls, connections, accepted) =
+            (self.tls.clone(), self.connections.clone(), self.accepted.clone());
         async move {
             if let Err(error) = tcp.set_nodelay(true) {
                 tracing::debug!(%from, %error, "no TCP_NODELAY");
@@ -257,10 +262,16 @@ impl tokio::io::AsyncWrite for Link {
     ) -> std::task::Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<io::Result<()>> {
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<io::Result<()>> {
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
@@ -295,24 +306,37 @@ impl PeerRpc for Service {
     ) -> Result<Response<Self::ExchangeStream>, Status> {
         let peer = peer_of(&request)?;
         let (out, frames) = mpsc::channel(STREAM_QUEUE);
-        let reader = StreamReader { service: self.clone(), peer, out, queues: Queues::default(), numbers: Numbers::default() };
+        let reader = StreamReader {
+            service: self.clone(),
+            peer,
+            out,
+            queues: Queues::default(),
+            numbers: Numbers::default(),
+        };
         // Ends with the stream, which ends with the connection.
         self.readers.spawn(reader.run(request.into_inner()));
         let mut sent = StatusesSent::default();
         Ok(Response::new(Box::pin(ReceiverStream::new(frames).map(move |frame| Ok(sent.thin(frame))))))
     }
 
-    async fn send(&self, request: Request<Streaming<wire::BodyChunk>>) -> Result<Response<wire::BodyReceived>, Status> {
+    async fn send(
+        &self,
+        request: Request<Streaming<wire::BodyChunk>>,
+    ) -> Result<Response<wire::BodyReceived>, Status> {
         let peer = peer_of(&request)?;
         let mut chunks = request.into_inner();
         let late = |_| Status::deadline_exceeded("the body stopped coming");
         let first = timeout(PROGRESS, chunks.message()).await.map_err(late)??;
         let first = first.ok_or_else(|| Status::invalid_argument("no chunk came"))?;
-        let ticket: Ticket =
-            first.ticket.as_ref().try_into().map_err(|_| Status::invalid_argument("a ticket has 32 bytes"))?;
+        let ticket: Ticket = first
+            .ticket
+            .as_ref()
+            .try_into()
+            .map_err(|_| Status::invalid_argument("a ticket has 32 bytes"))?;
         let claimed = self.bodies.claim(ticket, peer.fingerprint()).await;
         let (length, deliver) = claimed.ok_or_else(|| Status::not_found("nobody waits for this body"))?;
-        let permits = u32::try_from(length).map_err(|_| Status::resource_exhausted("the body is too large"))?;
+        let permits =
+            u32::try_from(length).map_err(|_| Status::resource_exhausted("the body is too large"))?;
         let room: OwnedSemaphorePermit = Arc::clone(&self.body_memory)
             .try_acquire_many_owned(permits)
             .map_err(|_| Status::resource_exhausted("too many big bodies are under way"))?;
@@ -324,13 +348,18 @@ impl PeerRpc for Service {
             }
             next = timeout(PROGRESS, chunks.message()).await.map_err(late)??;
         }
-        let body = collector.whole().ok_or_else(|| Status::invalid_argument("the body is shorter than announced"))?;
+        let body = collector
+            .whole()
+            .ok_or_else(|| Status::invalid_argument("the body is shorter than announced"))?;
         // The room is taken for as long as anybody holds the body.
         drop(deliver.send(Bytes::from_owner(HeldBody { body, _room: room })));
         Ok(Response::new(wire::BodyReceived { length }))
     }
 
-    async fn fetch(&self, request: Request<wire::FetchRequest>) -> Result<Response<Self::FetchStream>, Status> {
+    async fn fetch(
+        &self,
+        request: Request<wire::FetchRequest>,
+    ) -> Result<Response<Self::FetchStream>, Status> {
         let peer = peer_of(&request)?;
         let ticket: Ticket = request
             .into_inner()
@@ -343,12 +372,15 @@ impl PeerRpc for Service {
         Ok(Response::new(Box::pin(stream::iter(chunks_of(ticket, body).into_iter().map(Ok)))))
     }
 
-    async fn outcome(&self, request: Request<wire::OutcomeRequest>) -> Result<Response<wire::OutcomeReply>, Status> {
+    async fn outcome(
+        &self,
+        request: Request<wire::OutcomeRequest>,
+    ) -> Result<Response<wire::OutcomeReply>, Status> {
         let peer = peer_of(&request)?;
         let asked = request.into_inner();
         let id = asked.id.parse().map_err(|_| Status::invalid_argument("id is not a message id"))?;
-        let digest =
-            Digest::from_slice(&asked.digest).ok_or_else(|| Status::invalid_argument("a digest has 32 bytes"))?;
+        let digest = Digest::from_slice(&asked.digest)
+            .ok_or_else(|| Status::invalid_argument("a digest has 32 bytes"))?;
         let kind = match self.provider.outcome(&peer, id, digest).await {
             Ok(past) => self.past_to_wire(past, &peer)?,
             Err(fault) => wire::outcome_reply::Kind::Fault(fault_to_wire(&fault)),
@@ -369,7 +401,8 @@ impl Service {
                 if parts.body.len() > SMALL_BODY {
                     message.body = Bytes::new();
                     let offer = self.bodies.offer(peer.fingerprint(), parts.body.bytes().clone());
-                    let offer = offer.ok_or_else(|| Status::resource_exhausted("too many big bodies are held ready"))?;
+                    let offer = offer
+                        .ok_or_else(|| Status::resource_exhausted("too many big bodies are held ready"))?;
                     ticket = Some(Bytes::copy_from_slice(&offer));
                 }
                 let recorded = Some(leaf_to_wire(leaf));

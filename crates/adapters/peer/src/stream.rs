@@ -126,7 +126,7 @@ mod tests {
             let mut frame = sent.thin(crate::convert::frame(round, Kind::Open(open.clone())));
             assert_eq!(open_of(&mut frame).unwrap().statuses.is_empty(), round > 0);
             seen.fill(&mut frame);
-            assert_eq!(open_of(&mut frame).unwrap().statuses, [status.clone()]);
+            assert_eq!(open_of(&mut frame).unwrap().statuses, std::slice::from_ref(&status));
         }
     }
 }

@@ -6,15 +6,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError, ServerConfig,
-    SignatureScheme, version,
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError,
+    ServerConfig, SignatureScheme, version,
 };
 use truc_directory::Usage;
 use truc_exchange::ports::CurrentDirectory;
@@ -163,7 +163,10 @@ impl ClientCertVerifier for Handshakes {
 }
 
 /// The accepting side's configuration.
-pub(crate) fn server_config(handshakes: &Arc<Handshakes>, identity: &Arc<Identity>) -> Result<ServerConfig, Error> {
+pub(crate) fn server_config(
+    handshakes: &Arc<Handshakes>,
+    identity: &Arc<Identity>,
+) -> Result<ServerConfig, Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::clone(&handshakes.provider))
         .with_protocol_versions(&[&version::TLS13])?
         .with_client_cert_verifier(Arc::clone(handshakes) as Arc<dyn ClientCertVerifier>)
@@ -176,7 +179,10 @@ pub(crate) fn server_config(handshakes: &Arc<Handshakes>, identity: &Arc<Identit
 }
 
 /// The connecting side's configuration.
-pub(crate) fn client_config(handshakes: &Arc<Handshakes>, identity: &Arc<Identity>) -> Result<ClientConfig, Error> {
+pub(crate) fn client_config(
+    handshakes: &Arc<Handshakes>,
+    identity: &Arc<Identity>,
+) -> Result<ClientConfig, Error> {
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&handshakes.provider))
         .with_protocol_versions(&[&version::TLS13])?
         .dangerous()

@@ -93,7 +93,10 @@ pub(crate) fn write(layout: &Layout, processes: &Processes) -> Result<(), BusErr
         let description_url = format!("http://127.0.0.1:{port}/openapi.json");
         codes
             .iter()
-            .map(|code| DemoService { id: format!("VN/GOV/{member}/{code}"), description_url: description_url.clone() })
+            .map(|code| DemoService {
+                id: format!("VN/GOV/{member}/{code}"),
+                description_url: description_url.clone(),
+            })
             .collect()
     };
     let mut services =
@@ -110,7 +113,10 @@ pub(crate) fn write(layout: &Layout, processes: &Processes) -> Result<(), BusErr
         },
         nodes,
         services,
-        clients: clients.filter(|(id, _)| id.code().starts_with("mot-cua")).map(|(id, _)| id.to_string()).collect(),
+        clients: clients
+            .filter(|(id, _)| id.code().starts_with("mot-cua"))
+            .map(|(id, _)| id.to_string())
+            .collect(),
         anchor: shown(&layout.anchor()),
         ca_certificates: vec![shown(&layout.pki_folder().join("ca.pem"))],
     };

@@ -51,7 +51,8 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
     fn date_time(self) -> OffsetDateTime {
-        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
+            .unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
     /// Year and month, e.g. `202611`, as body segments are named.
     pub fn year_month(self) -> String {
@@ -62,7 +63,8 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shape = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+        let shape =
+            format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
         f.write_str(&self.date_time().format(&shape).map_err(|_| fmt::Error)?)
     }
 }
@@ -152,7 +154,13 @@ mod tests {
         let t: Timestamp = "2026-11-21T03:04:05.678Z".parse().unwrap();
         assert_eq!(t.to_string(), "2026-11-21T03:04:05.678Z");
         assert_eq!(t.year_month(), "202611");
-        for bad in ["2026-11-21T03:04:05Z", "2026-11-21T03:04:05.678+00:00", "2026-11-21 03:04:05.678Z", "2026-13-21T03:04:05.678Z", ""] {
+        for bad in [
+            "2026-11-21T03:04:05Z",
+            "2026-11-21T03:04:05.678+00:00",
+            "2026-11-21 03:04:05.678Z",
+            "2026-13-21T03:04:05.678Z",
+            "",
+        ] {
             assert!(bad.parse::<Timestamp>().is_err(), "{bad}");
         }
     }

@@ -74,4 +74,7 @@ macro_rules! digest_type {
 }
 
 digest_type!(Digest, "A SHA-256 digest; written as 64 lower-case hexadecimal digits.");
-digest_type!(Fingerprint, "SHA-256 over the DER of a certificate; written as 64 lower-case hexadecimal digits.");
+digest_type!(
+    Fingerprint,
+    "SHA-256 over the DER of a certificate; written as 64 lower-case hexadecimal digits."
+);

@@ -35,7 +35,11 @@ pub enum InvalidId {
 /// Checks one part against X-Road's allowed characters; `.` and `..` alone are refused because a path would eat them.
 fn check_part(part: &str) -> Result<(), InvalidId> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "'()+,-.=?".contains(c);
-    let good = !part.is_empty() && part.len() <= PART_LIMIT && part.chars().all(allowed) && part != "." && part != "..";
+    let good = !part.is_empty()
+        && part.len() <= PART_LIMIT
+        && part.chars().all(allowed)
+        && part != "."
+        && part != "..";
     if good { Ok(()) } else { Err(InvalidId::Part(part.chars().take(80).collect())) }
 }
 
@@ -240,7 +244,16 @@ mod tests {
 
     #[test]
     fn parts_outside_the_rules_are_refused() {
-        for bad in ["", "VN", "VN/GOV/H26", "VN/GOV//x", "VN/GOV/H26/a b", "VN/GOV/H26/..", "VN/GOV/H26/a%2Fb", "VN/GOV/H26/é"] {
+        for bad in [
+            "",
+            "VN",
+            "VN/GOV/H26",
+            "VN/GOV//x",
+            "VN/GOV/H26/a b",
+            "VN/GOV/H26/..",
+            "VN/GOV/H26/a%2Fb",
+            "VN/GOV/H26/é",
+        ] {
             assert!(bad.parse::<SubsystemId>().is_err(), "{bad:?}");
         }
         assert!(format!("VN/GOV/H26/{}", "a".repeat(64)).parse::<SubsystemId>().is_ok());

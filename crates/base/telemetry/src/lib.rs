@@ -35,7 +35,8 @@ pub fn init(format: LogFormat) {
     let time = UtcTime::new(time::macros::format_description!(
         "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
     ));
-    let base = tracing_subscriber::fmt().with_env_filter(filter).with_timer(time).with_writer(std::io::stderr);
+    let base =
+        tracing_subscriber::fmt().with_env_filter(filter).with_timer(time).with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => base.with_ansi(false).try_init(),
         LogFormat::Json => base.json().flatten_event(true).try_init(),

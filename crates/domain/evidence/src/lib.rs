@@ -17,8 +17,8 @@ pub use claims::{Claim, Claims, Known};
 pub use decision::{Decision, DecisionLog};
 pub use leaf::leaf_hash;
 pub use record::{
-    Artifact, Direction, ExchangeSummary, KeyedHash, LocalPart, NewRecord, Outcome, Query, RecordKind, Role, StoredRecord,
-    TrustNote,
+    Artifact, Direction, ExchangeSummary, KeyedHash, LocalPart, NewRecord, Outcome, Query, RecordKind, Role,
+    StoredRecord, TrustNote,
 };
 pub use recorder::{Ended, Ending, IndexKey, OpenRequest, Past, Recorded, Recorder};
 pub use store::{EvidenceStore, Receipt, Reservation, StoreError};

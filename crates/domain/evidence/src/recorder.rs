@@ -59,7 +59,10 @@ impl IndexKey {
 
     fn hash(&self, text: &str) -> KeyedHash {
         let tag = hmac::sign(&self.key, text.as_bytes());
-        KeyedHash { key_id: self.key_id.clone(), hash: Digest::from_slice(tag.as_ref()).unwrap_or(Digest([0; 32])) }
+        KeyedHash {
+            key_id: self.key_id.clone(),
+            hash: Digest::from_slice(tag.as_ref()).unwrap_or(Digest([0; 32])),
+        }
     }
 }
 
@@ -108,7 +111,11 @@ pub struct Recorder {
 
 impl Recorder {
     /// A recorder over `store`; `index_keys` has one key for each hosted member.
-    pub fn new(store: Arc<dyn EvidenceStore>, clock: Arc<dyn Clock>, index_keys: HashMap<MemberId, IndexKey>) -> Self {
+    pub fn new(
+        store: Arc<dyn EvidenceStore>,
+        clock: Arc<dyn Clock>,
+        index_keys: HashMap<MemberId, IndexKey>,
+    ) -> Self {
         let claims = Claims::new(Freshness::default().memory());
         Self { store, clock, claims, index_keys, head: Mutex::default() }
     }
@@ -132,7 +139,13 @@ impl Recorder {
             let id = record.local.request;
             if record.kind == RecordKind::Request {
                 if record.local.role == Role::Provider
-                    && let Ok(claim) = self.claims.claim(&record.local.client, &record.local.peer, id, record.manifest_digest, now)
+                    && let Ok(claim) = self.claims.claim(
+                        &record.local.client,
+                        &record.local.peer,
+                        id,
+                        record.manifest_digest,
+                        now,
+                    )
                 {
                     claim.keep();
                 }
@@ -164,7 +177,9 @@ impl Recorder {
     pub async fn past(&self, from: &NodeId, id: MessageId, digest: Digest) -> Result<Past, StoreError> {
         let records = self.store.exchange(id).await?;
         let theirs = |r: &&StoredRecord| r.local.role == Role::Provider && r.local.peer == *from;
-        let request = records.iter().find(|r| r.kind == RecordKind::Request && theirs(r) && r.manifest_digest == digest);
+        let request = records
+            .iter()
+            .find(|r| r.kind == RecordKind::Request && theirs(r) && r.manifest_digest == digest);
         if request.is_none() {
             self.claims.void(from, id, self.clock.now());
             return Ok(Past::Never);
@@ -215,7 +230,8 @@ impl Recorder {
         claim: Claim,
         directory: &Directory,
     ) -> Result<Receipt, StoreError> {
-        let place = Place { role: Role::Provider, direction: Direction::Received, request: request.header().id };
+        let place =
+            Place { role: Role::Provider, direction: Direction::Received, request: request.header().id };
         let trust = Some((note(request.state()), request.state().statuses.as_slice()));
         let record = self.message_record(request.message(), place, trust, None, directory);
         // Kept before the append: whoever stops waiting for it must not make the request claimable again.
@@ -367,10 +383,13 @@ impl Recorder {
         directory: &Directory,
     ) -> NewRecord {
         let header = message.header();
-        let owner = if place.role == Role::Provider { header.service.member() } else { header.client.member() };
-        let peer: NodeId = if place.direction == Direction::Sent { header.to.clone() } else { header.from.clone() };
+        let owner =
+            if place.role == Role::Provider { header.service.member() } else { header.client.member() };
+        let peer: NodeId =
+            if place.direction == Direction::Sent { header.to.clone() } else { header.from.clone() };
         let proof = self.directory_evidence(directory, header);
-        let officer = header.user_id.as_deref().and_then(|id| self.index_keys.get(&owner).map(|key| key.hash(id)));
+        let officer =
+            header.user_id.as_deref().and_then(|id| self.index_keys.get(&owner).map(|key| key.hash(id)));
         let (trust, statuses) = match trust {
             Some((note, statuses)) => (Some(note), statuses),
             None => (None, &[][..]),
@@ -425,7 +444,8 @@ impl Recorder {
             };
         }
         // Client, service and the owners of both nodes, mostly two members in all.
-        let mut key = vec![header.client.member(), header.service.member(), header.from.owner(), header.to.owner()];
+        let mut key =
+            vec![header.client.member(), header.service.member(), header.from.owner(), header.to.owner()];
         key.sort_unstable();
         key.dedup();
         if let Some(known) = head.by_members.get(&key) {
@@ -472,9 +492,10 @@ impl Ending {
     pub const fn of(code: FaultCode) -> Self {
         let outcome = match code {
             FaultCode::OutcomeUnknown | FaultCode::Timeout => Outcome::Unknown,
-            FaultCode::ServiceFailed | FaultCode::InconsistentResponse | FaultCode::Internal | FaultCode::Unavailable => {
-                Outcome::Failed
-            }
+            FaultCode::ServiceFailed
+            | FaultCode::InconsistentResponse
+            | FaultCode::Internal
+            | FaultCode::Unavailable => Outcome::Failed,
             _ => Outcome::Refused,
         };
         Self { outcome, fault: Some(code) }

@@ -56,7 +56,9 @@ impl SignatureAlgorithm {
         match self {
             Self::EcdsaP256Sha256 => KeyKind::EcP256,
             Self::EcdsaP384Sha384 | Self::EcdsaP384Sha256 => KeyKind::EcP384,
-            Self::RsaPkcs1Sha256 | Self::RsaPkcs1Sha384 | Self::RsaPkcs1Sha512 | Self::RsaPssSha256 => KeyKind::Rsa,
+            Self::RsaPkcs1Sha256 | Self::RsaPkcs1Sha384 | Self::RsaPkcs1Sha512 | Self::RsaPssSha256 => {
+                KeyKind::Rsa
+            }
             Self::Ed25519 => KeyKind::Ed25519,
         }
     }

@@ -26,7 +26,11 @@ pub async fn signer(signer: &dyn Signer) -> Result<(), String> {
         if algorithm.verify(&key.public_key, b"another message", &value) {
             return Err(format!("what {} signs must not verify for another message", key.label));
         }
-        for wrong in [SignatureAlgorithm::EcdsaP256Sha256, SignatureAlgorithm::RsaPssSha256, SignatureAlgorithm::Ed25519] {
+        for wrong in [
+            SignatureAlgorithm::EcdsaP256Sha256,
+            SignatureAlgorithm::RsaPssSha256,
+            SignatureAlgorithm::Ed25519,
+        ] {
             let outcome = signer.sign(&key.label, wrong, message.clone()).await;
             if wrong.key_kind() != key.kind && !matches!(outcome, Err(SignerError::WrongKind { .. })) {
                 return Err(format!("{} must refuse {wrong:?} as WrongKind", key.label));

@@ -21,7 +21,11 @@ impl KeyLabel {
         let good = (1..=100).contains(&text.len())
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
             && !text.starts_with('.');
-        if good { Ok(Self(text.to_owned())) } else { Err(SignerError::BadLabel(text.chars().take(120).collect())) }
+        if good {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(SignerError::BadLabel(text.chars().take(120).collect()))
+        }
     }
     /// The label's text.
     pub fn as_str(&self) -> &str {

@@ -348,7 +348,10 @@ impl Header {
     fn check_request(&self) -> Result<(), MalformedHeader> {
         let missing = |field| MalformedHeader::Missing { kind: "request", field };
         let method = self.method.as_deref().ok_or_else(|| missing("method"))?;
-        if method.is_empty() || method.len() > 32 || !method.bytes().all(|b| b.is_ascii_uppercase() || b == b'-') {
+        if method.is_empty()
+            || method.len() > 32
+            || !method.bytes().all(|b| b.is_ascii_uppercase() || b == b'-')
+        {
             return Err(bad("method", "is 1 to 32 upper-case letters"));
         }
         let path = self.path.as_deref().ok_or_else(|| missing("path"))?;
@@ -356,7 +359,11 @@ impl Header {
         if let Some(query) = &self.query {
             CanonicalQuery::parse(query).map_err(|e| bad("query", e.to_string()))?;
         }
-        let stray = [("status", self.status.is_some()), ("inReplyTo", self.in_reply_to.is_some()), ("leaf", self.leaf.is_some())];
+        let stray = [
+            ("status", self.status.is_some()),
+            ("inReplyTo", self.in_reply_to.is_some()),
+            ("leaf", self.leaf.is_some()),
+        ];
         match stray.into_iter().find(|(_, there)| *there) {
             Some((field, _)) => Err(bad(field, "is not a field of a request")),
             None => Ok(()),
@@ -370,7 +377,11 @@ impl Header {
             return Err(bad("status", "is a final HTTP status, 200 to 599"));
         }
         self.in_reply_to.ok_or_else(|| missing("inReplyTo"))?;
-        let stray = [("method", self.method.is_some()), ("path", self.path.is_some()), ("query", self.query.is_some())];
+        let stray = [
+            ("method", self.method.is_some()),
+            ("path", self.path.is_some()),
+            ("query", self.query.is_some()),
+        ];
         match stray.into_iter().find(|(_, there)| *there) {
             Some((field, _)) => Err(bad(field, "is not a field of an answer")),
             None => Ok(()),
@@ -422,7 +433,10 @@ pub(crate) mod tests {
             method: Some("POST".into()),
             path: Some("/cong-dan/tra-cuu".into()),
             query: None,
-            headers: vec![HeaderField::plain("Accept", b"application/json"), HeaderField::plain("x-raw", &[0xff, 0xfe])],
+            headers: vec![
+                HeaderField::plain("Accept", b"application/json"),
+                HeaderField::plain("x-raw", &[0xff, 0xfe]),
+            ],
             user_id: Some("cb-0123".into()),
             agency: None,
             purpose: Some("1.004194".into()),
@@ -443,7 +457,10 @@ pub(crate) mod tests {
     #[test]
     fn the_golden_header_of_version_1() {
         let golden = include_bytes!("../tests/golden/request-header-v1.json");
-        assert_eq!(String::from_utf8(request().to_bytes().unwrap()).unwrap(), String::from_utf8_lossy(golden));
+        assert_eq!(
+            String::from_utf8(request().to_bytes().unwrap()).unwrap(),
+            String::from_utf8_lossy(golden)
+        );
         assert_eq!(Header::parse(golden).unwrap(), request());
     }
 
@@ -463,6 +480,9 @@ pub(crate) mod tests {
         ] {
             assert!(Header::parse(changed.as_bytes()).is_err(), "{changed}");
         }
-        assert_eq!(Header::parse(text.replace("\"v\":1", "\"v\":9").as_bytes()), Err(MalformedHeader::Version(9)));
+        assert_eq!(
+            Header::parse(text.replace("\"v\":1", "\"v\":9").as_bytes()),
+            Err(MalformedHeader::Version(9))
+        );
     }
 }

@@ -9,13 +9,14 @@ mod header;
 pub mod manifest;
 mod path;
 mod received;
-mod secrets;
 mod sealed;
+mod secrets;
 
 pub use body::Body;
 pub use freshness::{CALL_LIFE, Freshness, FreshnessError, SKEW};
 pub use header::{
-    BodyInfo, DirectoryRef, FieldValue, HEADER_LIMIT, Header, HeaderField, InReplyTo, Kind, Leaf, MalformedHeader, VERSION,
+    BodyInfo, DirectoryRef, FieldValue, HEADER_LIMIT, Header, HeaderField, InReplyTo, Kind, Leaf,
+    MalformedHeader, VERSION,
 };
 pub use path::{CanonicalPath, CanonicalQuery, InvalidPath};
 pub use received::{MalformedMessage, Parts, Peer, Received, Signature};

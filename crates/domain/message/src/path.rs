@@ -35,7 +35,10 @@ const fn unreserved(b: u8) -> bool {
 
 const fn path_char(b: u8) -> bool {
     unreserved(b)
-        || matches!(b, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@')
+        || matches!(
+            b,
+            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@'
+        )
 }
 
 fn hex_pair(bytes: &[u8], at: usize) -> Option<u8> {
@@ -108,7 +111,9 @@ fn decode_canonical(segment: &str) -> String {
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while let Some(b) = bytes.get(at) {
-        if *b == b'%' && let Some(value) = hex_pair(bytes, at) {
+        if *b == b'%'
+            && let Some(value) = hex_pair(bytes, at)
+        {
             out.push(value);
             at += 3;
         } else {
@@ -213,7 +218,22 @@ mod tests {
 
     #[test]
     fn what_could_be_read_twice_is_refused() {
-        for bad in ["a", "/..", "/a/../b", "/%2e%2E/x", "/.", "/a%", "/a%4", "/a%zz", "/a b", "/a\\b", "/a%00", "/%ff", "/a?b", "/a#b"] {
+        for bad in [
+            "a",
+            "/..",
+            "/a/../b",
+            "/%2e%2E/x",
+            "/.",
+            "/a%",
+            "/a%4",
+            "/a%zz",
+            "/a b",
+            "/a\\b",
+            "/a%00",
+            "/%ff",
+            "/a?b",
+            "/a#b",
+        ] {
             assert!(CanonicalPath::parse(bad).is_err(), "{bad}");
         }
         assert!(CanonicalPath::from_canonical("/%63").is_err());

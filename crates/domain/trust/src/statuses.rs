@@ -217,7 +217,11 @@ impl StatusBook {
 
 /// With the responder away, the revocation list can still say "revoked". It is no OCSP response and so never makes an old
 /// status fresh: without one within grace there is nothing that evidence could show.
-async fn not_on_the_list(subject: &Subject<'_>, source: &dyn StatusSource, now: Timestamp) -> Result<(), TrustError> {
+async fn not_on_the_list(
+    subject: &Subject<'_>,
+    source: &dyn StatusSource,
+    now: Timestamp,
+) -> Result<(), TrustError> {
     let Some(url) = &subject.authority.crl else { return Ok(()) };
     let list = match source.revocation_list(url).await {
         Ok(list) => list,

@@ -1,5 +1,10 @@
 //! One whole exchange between two nodes in one process: loopback TLS, evidence on disk at both ends.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench may stop where it stands")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a bench may stop where it stands"
+)]
 #![allow(missing_docs, reason = "a bench")]
 
 use std::time::{Duration, Instant};

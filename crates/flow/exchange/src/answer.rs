@@ -7,7 +7,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 use truc_directory::Directory;
 use truc_evidence::{Ending, Recorded};
 use truc_message::{
-    Body, BodyInfo, DirectoryRef, Header, HeaderField, InReplyTo, Kind, Leaf, Secret, Signed, VERSION, hide, is_secret,
+    Body, BodyInfo, DirectoryRef, Header, HeaderField, InReplyTo, Kind, Leaf, Secret, Signed, VERSION, hide,
+    is_secret,
 };
 use truc_model::{Digest, Fault, FaultCode, MessageId, Side};
 use truc_policy::{Admitted, Metaservice, Policy, ServiceTarget};
@@ -49,7 +50,9 @@ pub(crate) async fn from_target(
     let subsystem = header.service.subsystem();
     let outcome = match admitted.target() {
         ServiceTarget::Service(_) => services.call(recorded).await,
-        ServiceTarget::Metaservice(Metaservice::ListMethods) => Ok(json_answer(&policy.list_methods(&subsystem))),
+        ServiceTarget::Metaservice(Metaservice::ListMethods) => {
+            Ok(json_answer(&policy.list_methods(&subsystem)))
+        }
         ServiceTarget::Metaservice(Metaservice::AllowedMethods) => {
             Ok(json_answer(&policy.allowed_methods(&subsystem, &header.client, directory)))
         }
@@ -99,7 +102,8 @@ pub(crate) async fn seal(
         Ok(signed) => Ok((signed, Ending::OK)),
         // The service's own header fields can break the rules of a header: then its answer cannot be passed on.
         Err(fault) if fault.code == FaultCode::Malformed => {
-            let told = Fault::provider(FaultCode::ServiceFailed, format!("the service's answer: {}", fault.detail));
+            let told =
+                Fault::provider(FaultCode::ServiceFailed, format!("the service's answer: {}", fault.detail));
             seal_refusal(ground, asked, &told, directory).await
         }
         Err(fault) => Err(Fault { code: FaultCode::OutcomeUnknown, ..fault }),
@@ -136,7 +140,13 @@ async fn seal_refusal(
 }
 
 /// The fields that every answer has.
-fn frame(ground: &Ground, asked: Asked<'_>, kind: Kind, status: u16, directory: &Directory) -> Result<Header, Fault> {
+fn frame(
+    ground: &Ground,
+    asked: Asked<'_>,
+    kind: Kind,
+    status: u16,
+    directory: &Directory,
+) -> Result<Header, Fault> {
     let now = ground.clock.now();
     let request = asked.header;
     Ok(Header {

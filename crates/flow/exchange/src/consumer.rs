@@ -8,8 +8,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 use truc_directory::{Directory, NodeEntry};
 use truc_evidence::{Ended, Ending, OpenRequest, Receipt};
 use truc_message::{
-    BodyInfo, DirectoryRef, FieldValue, Header, HeaderField, Kind, Parts, Peer, Received, Secret, Signed, VERSION, hide, is_secret,
-    reveal,
+    BodyInfo, DirectoryRef, FieldValue, Header, HeaderField, Kind, Parts, Peer, Received, Secret, Signed,
+    VERSION, hide, is_secret, reveal,
 };
 use truc_model::{Fault, FaultCode, MessageId, Side, SubsystemId, Timestamp};
 use truc_trust::{Answer, Asked, Verified};
@@ -106,7 +106,10 @@ impl Consumer {
         if known {
             Ok(())
         } else {
-            let detail = format!("{client} is not a subsystem that node {} hosts and is registered for", self.ground.me);
+            let detail = format!(
+                "{client} is not a subsystem that node {} hosts and is registered for",
+                self.ground.me
+            );
             Err(Fault::consumer(FaultCode::UnknownClient, detail))
         }
     }
@@ -199,7 +202,8 @@ impl Consumer {
 
     fn fresh_random<const N: usize>(&self) -> Result<[u8; N], Fault> {
         let mut bytes = [0; N];
-        let failed = |_| Fault::consumer(FaultCode::Internal, "the system's random numbers are not to be had");
+        let failed =
+            |_| Fault::consumer(FaultCode::Internal, "the system's random numbers are not to be had");
         self.random.fill(&mut bytes).map_err(failed)?;
         Ok(bytes)
     }
@@ -208,28 +212,43 @@ impl Consumer {
     /// out, the provider will not call the service (protocol P4.3), so every failure here means: not carried out.
     async fn send(&self, exchange: &mut Exchange) -> Result<(), Fault> {
         let statuses = self.ground.sealing.statuses(&exchange.request.header().client.member());
-        let turn = Turn::Message(Box::new(parts_of(&exchange.request, statuses.clone())), exchange.request.header().sent);
+        let turn = Turn::Message(
+            Box::new(parts_of(&exchange.request, statuses.clone())),
+            exchange.request.header().sent,
+        );
         let step = async {
             tokio::join!(
                 exchange.conversation.say(turn),
                 self.ground.recorder.sent_request(&exchange.request, &statuses, &exchange.directory),
             )
         };
-        let (said, recorded) = exchange.deadline.by(FaultCode::Unavailable, "sending the request", step).await?;
+        let (said, recorded) =
+            exchange.deadline.by(FaultCode::Unavailable, "sending the request", step).await?;
         let receipt: Receipt = recorded.map_err(|error| recording_failed(&error))?;
         said.map_err(|error| link_fault(&error))?;
         let say = exchange.conversation.say(Turn::Recorded(receipt.leaf));
-        exchange.deadline.by(FaultCode::Unavailable, "sending `recorded`", say).await?.map_err(|error| link_fault(&error))
+        exchange
+            .deadline
+            .by(FaultCode::Unavailable, "sending `recorded`", say)
+            .await?
+            .map_err(|error| link_fault(&error))
     }
 
     /// Step 13: hear and verify the answer. A connection that breaks now leaves the outcome to be asked for.
     async fn hear_answer(&self, exchange: &mut Exchange) -> Result<Verified<Answer>, Fault> {
         let hear = exchange.conversation.hear();
-        let (parts, at) = match exchange.deadline.by(FaultCode::OutcomeUnknown, "waiting for the answer", hear).await? {
+        let (parts, at) = match exchange
+            .deadline
+            .by(FaultCode::OutcomeUnknown, "waiting for the answer", hear)
+            .await?
+        {
             Ok(Turn::Message(parts, at)) => (parts, at),
             Ok(Turn::Fault(fault)) => return Err(fault),
             Ok(Turn::Recorded(_) | Turn::Cancel) => {
-                return Err(Fault::consumer(FaultCode::InconsistentResponse, "the provider's node broke the order of frames"));
+                return Err(Fault::consumer(
+                    FaultCode::InconsistentResponse,
+                    "the provider's node broke the order of frames",
+                ));
             }
             Err(error) => {
                 tracing::warn!(request = %exchange.request.header().id, %error, "connection broke, asking for the outcome");
@@ -277,7 +296,8 @@ impl Consumer {
                     return self.verify(exchange, *parts, peer, self.ground.clock.now()).await;
                 }
                 Ok((PastOutcome::Never, _)) => {
-                    let detail = "the connection broke; the provider's node says that the request was not carried out";
+                    let detail =
+                        "the connection broke; the provider's node says that the request was not carried out";
                     return Err(Fault::consumer(FaultCode::Unavailable, detail));
                 }
                 Ok((PastOutcome::Open, _)) => {}
@@ -299,7 +319,8 @@ impl Consumer {
                 exchange.conversation.hear(),
             )
         };
-        let (recorded, heard) = exchange.deadline.by(FaultCode::OutcomeUnknown, "recording the answer", step).await?;
+        let (recorded, heard) =
+            exchange.deadline.by(FaultCode::OutcomeUnknown, "recording the answer", step).await?;
         recorded.map_err(|error| {
             let mut fault = recording_failed(&error);
             fault.code = FaultCode::OutcomeUnknown;

@@ -159,7 +159,12 @@ fn turn(parts: &Parts) -> Turn {
 ///
 /// # Errors
 /// The sentence names the clause that does not hold.
-pub async fn peer_link(link: &dyn PeerLink, node: &NodeEntry, absent: &NodeEntry, provider: &Scripted) -> Check {
+pub async fn peer_link(
+    link: &dyn PeerLink,
+    node: &NodeEntry,
+    absent: &NodeEntry,
+    provider: &Scripted,
+) -> Check {
     let unreachable = link.open(absent).await.map(drop);
     ensure(
         matches!(unreachable, Err(LinkError::Unreachable { .. })),
@@ -254,7 +259,9 @@ async fn idle_ones(link: &dyn PeerLink, node: &NodeEntry) -> Check {
         idle.push(c);
     }
     for _ in 0..8 {
-        echo(link, node, 10).await.map_err(|e| format!("a conversation that is not read holds up no other: {e}"))?;
+        echo(link, node, 10)
+            .await
+            .map_err(|e| format!("a conversation that is not read holds up no other: {e}"))?;
     }
     for mut c in idle {
         ensure(

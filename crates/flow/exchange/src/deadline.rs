@@ -19,7 +19,14 @@ impl Deadline {
     }
 
     /// Waits for `step` at most until the deadline.
-    pub(crate) async fn by<T>(&self, code: FaultCode, what: &str, step: impl Future<Output = T>) -> Result<T, Fault> {
-        timeout_at(self.at, step).await.map_err(|_| Fault::at(self.side, code, format!("deadline passed: {what}")))
+    pub(crate) async fn by<T>(
+        &self,
+        code: FaultCode,
+        what: &str,
+        step: impl Future<Output = T>,
+    ) -> Result<T, Fault> {
+        timeout_at(self.at, step)
+            .await
+            .map_err(|_| Fault::at(self.side, code, format!("deadline passed: {what}")))
     }
 }

@@ -125,7 +125,12 @@ pub trait PeerLink: Send + Sync {
     ///
     /// # Errors
     /// [`LinkError`], or the node's fault as [`LinkError::Broken`].
-    async fn outcome(&self, node: &NodeEntry, id: MessageId, digest: Digest) -> Result<(PastOutcome, Peer), LinkError>;
+    async fn outcome(
+        &self,
+        node: &NodeEntry,
+        id: MessageId,
+        digest: Digest,
+    ) -> Result<(PastOutcome, Peer), LinkError>;
 }
 
 /// What a service answered.
@@ -177,7 +182,10 @@ pub trait ServiceDoor: Send + Sync {
     ///
     /// # Errors
     /// [`ServiceFailure`] says whether it may have acted.
-    async fn call(&self, request: &Recorded<Admitted<Verified<Request>>>) -> Result<ServiceAnswer, ServiceFailure>;
+    async fn call(
+        &self,
+        request: &Recorded<Admitted<Verified<Request>>>,
+    ) -> Result<ServiceAnswer, ServiceFailure>;
 
     /// Fetches the service's OpenAPI description for `getOpenAPI`, its server addresses hidden (X-Road pr-mrest §5).
     ///

@@ -17,9 +17,9 @@ use truc_policy::{Admitted, NotAdmitted, Policy};
 use truc_trust::{Request, Verified};
 
 use crate::answer::{self, Replied};
+use crate::consumer::parts_of;
 use crate::deadline::Deadline;
 use crate::ground::Ground;
-use crate::consumer::parts_of;
 use crate::ports::{Conversation, PastOutcome, ProviderSide, ServiceDoor, Turn};
 use crate::refusal_rate::RefusalRate;
 
@@ -111,7 +111,8 @@ impl Provider {
         let deadline = Deadline::after(self.freshness.life, Side::ServerProxy);
         match deadline.by(FaultCode::Timeout, "waiting for the request", c.hear()).await? {
             Ok(Turn::Message(parts, at)) => {
-                let received = Received::parse(*parts, c.peer().clone(), at).map_err(|e| malformed(e.to_string()))?;
+                let received =
+                    Received::parse(*parts, c.peer().clone(), at).map_err(|e| malformed(e.to_string()))?;
                 self.is_for_us_and_fresh(received.header(), at)?;
                 let sealed = &received.message().sealed;
                 reveal(&sealed.header().headers, sealed.secrets()).map_err(|e| malformed(e.to_string()))?;
@@ -159,12 +160,14 @@ impl Provider {
             Known::Answered(sequence) => {
                 let parts = self.recorded_parts(sequence).await?;
                 drop(c.say(Turn::Message(Box::new(parts), self.ground.clock.now())).await);
-                let record = self.ground.recorder.store().read(sequence).await.map_err(|e| not_recorded(&e))?;
+                let record =
+                    self.ground.recorder.store().read(sequence).await.map_err(|e| not_recorded(&e))?;
                 drop(c.say(Turn::Recorded(record.leaf())).await);
                 Ok(())
             }
             Known::Open => {
-                let detail = "this very request is being carried out, or was interrupted; ask for its outcome";
+                let detail =
+                    "this very request is being carried out, or was interrupted; ask for its outcome";
                 Err(Fault::provider(FaultCode::OutcomeUnknown, detail))
             }
             Known::OtherMessage => {
@@ -188,10 +191,17 @@ impl Provider {
     }
 
     /// After verification a "no" is signed by the service's member, if its seal is here, and recorded; within a rate.
-    async fn refuse(&self, c: Conv<'_>, not: NotAdmitted, claim: Claim, directory: &Directory) -> Result<(), Fault> {
+    async fn refuse(
+        &self,
+        c: Conv<'_>,
+        not: NotAdmitted,
+        claim: Claim,
+        directory: &Directory,
+    ) -> Result<(), Fault> {
         let NotAdmitted { request, fault } = not;
         let header = request.header();
-        let signable = self.ground.sealing.hosts(&header.service.member()) && fault.code != FaultCode::UnknownService;
+        let signable =
+            self.ground.sealing.hosts(&header.service.member()) && fault.code != FaultCode::UnknownService;
         if !signable || !self.refusals.allows(&header.client, self.ground.clock.now()) {
             return Err(fault);
         }
@@ -216,9 +226,13 @@ impl Provider {
 
     /// The service is called only when the consumer's own record is durable too (protocol P4.3).
     async fn consumer_has_recorded(&self, c: Conv<'_>) -> Result<(), Fault> {
-        let not_called = |why: String| Fault::provider(FaultCode::Unavailable, format!("the service was not called: {why}"));
+        let not_called = |why: String| {
+            Fault::provider(FaultCode::Unavailable, format!("the service was not called: {why}"))
+        };
         let deadline = Deadline::after(RECORDED_DEADLINE, Side::ServerProxy);
-        let heard = deadline.by(FaultCode::Unavailable, "the service was not called: no `recorded` came", c.hear()).await?;
+        let heard = deadline
+            .by(FaultCode::Unavailable, "the service was not called: no `recorded` came", c.hear())
+            .await?;
         match heard {
             Ok(Turn::Recorded(_)) => Ok(()),
             Ok(Turn::Cancel) => Err(not_called("the consumer's node gave up".into())),
@@ -268,7 +282,10 @@ impl Provider {
         if let Err(error) = said {
             tracing::info!(%error, "the answer was not taken; it is on record");
             // A consumer's node that is still there learns from this to ask for the outcome.
-            return Err(Fault::provider(FaultCode::OutcomeUnknown, "the answer was not taken; ask for the outcome"));
+            return Err(Fault::provider(
+                FaultCode::OutcomeUnknown,
+                "the answer was not taken; ask for the outcome",
+            ));
         }
         drop(c.say(Turn::Recorded(receipt.leaf)).await);
         Ok(())
@@ -304,13 +321,16 @@ impl Provider {
         for request in open {
             let record = &request.record;
             let header = Header::parse(&record.header).map_err(|e| malformed(e.to_string()))?;
-            let asked = answer::Asked { header: &header, digest: record.manifest_digest, leaf: record.leaf() };
+            let asked =
+                answer::Asked { header: &header, digest: record.manifest_digest, leaf: record.leaf() };
             let directory = self.ground.directory(Side::ServerProxy)?;
             let detail = "the provider's node was interrupted while it carried out this request";
             let fault = Fault::provider(FaultCode::OutcomeUnknown, detail);
-            let (message, ending) = answer::seal(&self.ground, asked, Replied::Refused(fault), &directory).await?;
+            let (message, ending) =
+                answer::seal(&self.ground, asked, Replied::Refused(fault), &directory).await?;
             let statuses = self.ground.sealing.statuses(&header.service.member());
-            let recorded = self.ground.recorder.sent_answer(&message, &statuses, ending, &directory, None).await;
+            let recorded =
+                self.ground.recorder.sent_answer(&message, &statuses, ending, &directory, None).await;
             recorded.map_err(|e| not_recorded(&e))?;
             tracing::warn!(request = %header.id, "closed an interrupted request as OUTCOME_UNKNOWN");
         }
@@ -320,7 +340,8 @@ impl Provider {
 
 /// A disk that does not answer must not hold an exchange for ever.
 async fn within<T>(recording: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let late = StoreError::Failed(format!("the record was not durable within {} s", RECORD_DEADLINE.as_secs()));
+    let late =
+        StoreError::Failed(format!("the record was not durable within {} s", RECORD_DEADLINE.as_secs()));
     tokio::time::timeout(RECORD_DEADLINE, recording).await.unwrap_or(Err(late))
 }
 

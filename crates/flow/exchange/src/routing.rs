@@ -11,11 +11,16 @@ use crate::call::Draft;
 ///
 /// # Errors
 /// UNKNOWN_MEMBER, MOVED, UNSUPPORTED_VERSION, or MALFORMED for a targeted node that does not serve it.
-pub(crate) fn candidates(directory: &Directory, draft: &Draft, now: Timestamp) -> Result<Vec<Arc<NodeEntry>>, Fault> {
+pub(crate) fn candidates(
+    directory: &Directory,
+    draft: &Draft,
+    now: Timestamp,
+) -> Result<Vec<Arc<NodeEntry>>, Fault> {
     let subsystem = draft.service.subsystem();
     let member = subsystem.member();
     let unknown = |what: String| Fault::consumer(FaultCode::UnknownMember, what);
-    let entry = directory.member(&member).ok_or_else(|| unknown(format!("{member} is not in the directory")))?;
+    let entry =
+        directory.member(&member).ok_or_else(|| unknown(format!("{member} is not in the directory")))?;
     if !entry.is_active(now) {
         let successor = directory.successor(&member).map(|succession| succession.member.clone());
         let detail = match &successor {

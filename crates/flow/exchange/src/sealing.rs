@@ -66,7 +66,8 @@ impl Sealing {
         side: Side,
     ) -> Result<Signed, Fault> {
         let failed = |detail: String| Fault::at(side, FaultCode::SigningFailed, detail);
-        let seal = self.seals.get(member).ok_or_else(|| failed(format!("this node holds no seal of {member}")))?;
+        let seal =
+            self.seals.get(member).ok_or_else(|| failed(format!("this node holds no seal of {member}")))?;
         let sent = header.sent;
         let sealed = Sealed::seal(header, body, secrets)
             .map_err(|e| Fault::at(Side::Client, FaultCode::Malformed, e.to_string()))?;
@@ -74,7 +75,11 @@ impl Sealing {
             .and_then(|prepared| prepared.with_intermediates(&seal.intermediates))
             .map_err(|e| failed(e.to_string()))?;
         let attributes = Bytes::copy_from_slice(to_sign.bytes());
-        let value = self.signer.sign(&seal.key, seal.algorithm, attributes).await.map_err(|e| failed(e.to_string()))?;
+        let value = self
+            .signer
+            .sign(&seal.key, seal.algorithm, attributes)
+            .await
+            .map_err(|e| failed(e.to_string()))?;
         let cms = to_sign.assemble(&value).map_err(|e| failed(e.to_string()))?;
         Ok(Signed { sealed, signature: Signature::Single(cms.into()) })
     }

@@ -174,7 +174,9 @@ fn members() -> Vec<Described> {
         ("H49", "UBND tỉnh Quảng Ninh", "Quảng Ninh People's Committee", one("mot-cua", "Một cửa điện tử")),
     ];
     all.into_iter()
-        .filter_map(|(code, vi, en, subsystems)| Some((MemberId::new("VN", "GOV", code).ok()?, vi, en, subsystems)))
+        .filter_map(|(code, vi, en, subsystems)| {
+            Some((MemberId::new("VN", "GOV", code).ok()?, vi, en, subsystems))
+        })
         .collect()
 }
 
@@ -188,7 +190,7 @@ struct Ports {
 impl Ports {
     fn new(base: Option<u16>) -> Result<Self, BusError> {
         match base {
-            Some(base) if base < 1024 || base > 65_000 => {
+            Some(base) if !(1024..=65_000).contains(&base) => {
                 Err(BusError::part("--base-port", "choose a port from 1024 to 65000"))
             }
             next => Ok(Self { next, held: Vec::new() }),

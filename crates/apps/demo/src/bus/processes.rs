@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::BusError;
 use super::layout::{Layout, NodePlan};
 use super::services::admin_client;
-use super::BusError;
 use crate::http::HttpClient;
 
 /// A part that is not up by then has failed.
@@ -156,7 +156,8 @@ impl Processes {
 
     async fn wait_until_up(&mut self, process: &Process) -> Result<(), BusError> {
         let log = self.log(process);
-        let not_up = |reason: String| BusError::Process { name: process.name.clone(), reason, log: log.clone() };
+        let not_up =
+            |reason: String| BusError::Process { name: process.name.clone(), reason, log: log.clone() };
         let until = Instant::now() + UP_WITHIN;
         loop {
             if self.is_up(process).await {

@@ -13,8 +13,8 @@ use truc_pki::{InitOptions as PkiInit, Pki};
 use truc_registry::{Door, InitOptions as RegistryInit, Office, RegistryConfig, init as init_registry};
 use truc_trust::Certificate;
 
-use super::layout::{Layout, NodePlan, local};
 use super::BusError;
+use super::layout::{Layout, NodePlan, local};
 use crate::registers::{RegisterConfig, RegisterKind};
 
 /// What the bus is to be.
@@ -47,7 +47,10 @@ const VALIDITY: Duration = Duration::from_secs(365 * 86_400);
 ///
 /// # Errors
 /// [`BusError`] says which part was not made; a folder without a layout is not used as a bus.
-pub async fn provision(options: &BusOptions, tell: &mut (dyn FnMut(&str) + Send)) -> Result<Layout, BusError> {
+pub async fn provision(
+    options: &BusOptions,
+    tell: &mut (dyn FnMut(&str) + Send),
+) -> Result<Layout, BusError> {
     if let Some(layout) = Layout::load(&options.dir)? {
         return Ok(layout);
     }
@@ -119,7 +122,8 @@ async fn make_node(layout: &Layout, plan: &NodePlan, pki: &Pki) -> Result<Made, 
         edge_listen: Some(local(plan.ports.1)),
         admin_listen: Some(local(plan.ports.2)),
     };
-    let node = spawn_blocking(move || init_node(&options)).await.map_err(|e| failed(&e))?.map_err(|e| failed(&e))?;
+    let node =
+        spawn_blocking(move || init_node(&options)).await.map_err(|e| failed(&e))?.map_err(|e| failed(&e))?;
     let read = |file: &Path| std::fs::read_to_string(file).map_err(|e| BusError::file(file, e));
     let organisation = &plan.names.0;
     let request = read(&node.auth_request)?;
@@ -204,7 +208,10 @@ fn commands(made: &[Made]) -> Result<Vec<Command>, BusError> {
         }));
         commands.push(Command::RegisterAuthCertificate { node: plan.id.clone(), certificate: der(auth) });
     }
-    commands.push(Command::CreateGroup { code: DESKS.to_owned(), name: "Bộ phận một cửa được phê duyệt".to_owned() });
+    commands.push(Command::CreateGroup {
+        code: DESKS.to_owned(),
+        name: "Bộ phận một cửa được phê duyệt".to_owned(),
+    });
     for (id, _) in made.iter().flat_map(|m| &m.plan.subsystems) {
         if id.code().starts_with("mot-cua") && id.code() != UNAPPROVED {
             let member = GroupMember::Subsystem(id.clone());

@@ -4,9 +4,9 @@ use truc_admin::{AdminClient, Grant};
 use truc_model::SubsystemId;
 use truc_policy::{MethodPattern, PathGlob, ServiceDefinition, ServiceKind, ServiceUrl, Subject};
 
+use super::BusError;
 use super::layout::{Layout, NodePlan};
 use super::provision::DESKS;
-use super::BusError;
 
 /// A client of a node's admin API, with the token from the node's folder.
 ///
@@ -35,8 +35,20 @@ const OFFERS: [Offer; 3] = [
         method: "POST",
         path: "/cong-dan/tra-cuu",
     },
-    Offer { member: "G01", subsystem: "csdl-dancu", service: "ho-gia-dinh", method: "GET", path: "/ho-gia-dinh/*" },
-    Offer { member: "G10", subsystem: "csdl-datdai", service: "tra-cuu-thua-dat", method: "GET", path: "/thua-dat/**" },
+    Offer {
+        member: "G01",
+        subsystem: "csdl-dancu",
+        service: "ho-gia-dinh",
+        method: "GET",
+        path: "/ho-gia-dinh/*",
+    },
+    Offer {
+        member: "G10",
+        subsystem: "csdl-datdai",
+        service: "tra-cuu-thua-dat",
+        method: "GET",
+        path: "/thua-dat/**",
+    },
 ];
 
 /// Adds the services and rights that are not there yet.

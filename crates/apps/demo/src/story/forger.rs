@@ -69,7 +69,8 @@ impl Forger {
             std::fs::create_dir_all(&stranger).map_err(text)?;
             let own = Passphrase::from_file_or_create(&stranger.join("passphrase")).map_err(text)?;
             let label = KeyLabel::new("auth").map_err(text)?;
-            let key = FileKeyStore::generate(&stranger.join("keys"), &own, &label, KeyKind::EcP256).map_err(text)?;
+            let key = FileKeyStore::generate(&stranger.join("keys"), &own, &label, KeyKind::EcP256)
+                .map_err(text)?;
             let store = FileKeyStore::open(&stranger.join("keys"), &own).map_err(text)?;
             let pki = Passphrase::from_file(&config.passphrase_file).map_err(text)?;
             Ok::<_, String>(((pki, config), store, key))
@@ -120,7 +121,8 @@ impl Forger {
             Arc::new(OwnStatuses::default()),
         );
         let known = Arc::new(Known(Arc::clone(&directory)));
-        let links = PeerLinks::new(&identity, known, Arc::new(SystemClock), Connections::default()).map_err(text)?;
+        let links =
+            PeerLinks::new(&identity, known, Arc::new(SystemClock), Connections::default()).map_err(text)?;
         Ok(Self { links, sealing, directory, from })
     }
 

@@ -17,7 +17,11 @@ use crate::bus::admin_client;
 const TOOL_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What a node has on record of an exchange, in order.
-pub(crate) async fn record_kinds(tale: &Tale<'_>, member: &str, id: MessageId) -> Result<Vec<String>, String> {
+pub(crate) async fn record_kinds(
+    tale: &Tale<'_>,
+    member: &str,
+    id: MessageId,
+) -> Result<Vec<String>, String> {
     let node = tale.layout.node(member).map_err(|e| e.to_string())?;
     let admin = admin_client(tale.layout, node).map_err(|e| e.to_string())?;
     let shown = admin.evidence_show(id, false).await.map_err(|e| e.to_string())?;
@@ -35,7 +39,8 @@ async fn container_bytes(tale: &Tale<'_>, id: MessageId) -> Result<Bytes, String
 
 fn entry(container: &Bytes, name: &str) -> Result<Vec<u8>, String> {
     use std::io::Read as _;
-    let mut zip = zip::ZipArchive::new(std::io::Cursor::new(container.as_ref())).map_err(|e| e.to_string())?;
+    let mut zip =
+        zip::ZipArchive::new(std::io::Cursor::new(container.as_ref())).map_err(|e| e.to_string())?;
     let mut file = zip.by_name(name).map_err(|e| format!("{name}: {e}"))?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(|e| format!("{name}: {e}"))?;
@@ -62,7 +67,12 @@ pub(crate) async fn verified_by_truc(tale: &mut Tale<'_>) -> Result<Ended, Strin
     let bytes = container_bytes(tale, id).await?;
     std::fs::write(&file, &bytes).map_err(|e| format!("{}: {e}", file.display()))?;
     tale.container = Some(file.clone());
-    let args = ["verify".into(), file.clone().into_os_string(), "--anchor".into(), tale.layout.anchor().into_os_string()];
+    let args = [
+        "verify".into(),
+        file.clone().into_os_string(),
+        "--anchor".into(),
+        tale.layout.anchor().into_os_string(),
+    ];
     let (well, said) = run(&tale.program, &args).await?;
     if !well {
         return Err(said);
@@ -114,7 +124,12 @@ fn messages(container: &Bytes) -> Result<Vec<Header>, String> {
 
 /// Writes one message's files and returns openssl's arguments for it. What is signed is the manifest written again from
 /// the header and body that lie in the container.
-fn prepare(folder: &Path, container: &Bytes, header: &Header, ca: &Path) -> Result<Vec<std::ffi::OsString>, String> {
+fn prepare(
+    folder: &Path,
+    container: &Bytes,
+    header: &Header,
+    ca: &Path,
+) -> Result<Vec<std::ffi::OsString>, String> {
     let names = manifest::names(header.kind, header.id);
     let digest = |name: &str| entry(container, name).map(|bytes| truc_model::Digest::of(&bytes));
     let signed = manifest::write(header.kind, header.id, digest(&names.header)?, digest(&names.body)?);
@@ -128,7 +143,8 @@ fn prepare(folder: &Path, container: &Bytes, header: &Header, ca: &Path) -> Resu
     let at = header.sent.seconds().to_string();
     let words = ["cms", "-verify", "-cades", "-binary", "-inform", "DER", "-purpose", "any", "-attime", &at];
     let mut args: Vec<std::ffi::OsString> = words.iter().map(Into::into).collect();
-    for (flag, value) in [("-in", &signature_file), ("-content", &manifest_file), ("-CAfile", &ca.to_owned())] {
+    for (flag, value) in [("-in", &signature_file), ("-content", &manifest_file), ("-CAfile", &ca.to_owned())]
+    {
         args.push(flag.into());
         args.push(value.into());
     }
@@ -144,7 +160,8 @@ fn by_hand(args: &[std::ffi::OsString]) -> String {
 /// Older ones do not know `-cades`.
 async fn openssl_is_3() -> bool {
     let Ok((true, said)) = run(Path::new("openssl"), &["version".into()]).await else { return false };
-    let major = said.split_whitespace().nth(1).and_then(|version| version.split('.').next()?.parse::<u32>().ok());
+    let major =
+        said.split_whitespace().nth(1).and_then(|version| version.split('.').next()?.parse::<u32>().ok());
     said.starts_with("OpenSSL") && major.is_some_and(|major| major >= 3)
 }
 

@@ -105,7 +105,9 @@ impl Tale<'_> {
     /// How many calls the population register has carried out.
     pub(crate) async fn calls_carried_out(&self) -> Result<u64, String> {
         let health = self.http.get(&format!("http://127.0.0.1:{}/health", self.layout.registers.0)).await?;
-        health.json()["calls"].as_u64().ok_or_else(|| "the register does not say how many calls it carried out".into())
+        health.json()["calls"]
+            .as_u64()
+            .ok_or_else(|| "the register does not say how many calls it carried out".into())
     }
 
     /// The question about the showcase citizen.
@@ -148,7 +150,14 @@ async fn pull_parcels(tale: &mut Tale<'_>) -> Told {
     let text = |parcel: &Value, key: &str| parcel[key].to_string().trim_matches('"').to_owned();
     let lines: Vec<String> = list
         .iter()
-        .map(|p| format!("tờ {} thửa {}, {} m²", text(p, "soHieuToBanDo"), text(p, "soThuTuThua"), text(p, "dienTich")))
+        .map(|p| {
+            format!(
+                "tờ {} thửa {}, {} m²",
+                text(p, "soHieuToBanDo"),
+                text(p, "soThuTuThua"),
+                text(p, "dienTich")
+            )
+        })
         .collect();
     Ok(Ended::Well(lines.join(" · ")))
 }
@@ -158,7 +167,9 @@ async fn wrong_birth(tale: &mut Tale<'_>) -> Told {
     question["NgayThangNamSinh"] = json!("19900313");
     let answer = tale.call("mot-cua-so-1", "POST", LOOK_UP, &question).await?;
     expect(answer.status == 404 && answer.json()["code"] == "NOT_MATCHING", || shown(&answer))?;
-    expect(answer.header("x-road-error").is_none(), || "a register's own answer must not carry X-Road-Error".into())?;
+    expect(answer.header("x-road-error").is_none(), || {
+        "a register's own answer must not carry X-Road-Error".into()
+    })?;
     Ok(Ended::Well("HTTP 404 NOT_MATCHING, không có X-Road-Error / no X-Road-Error".into()))
 }
 
@@ -172,10 +183,16 @@ async fn unapproved_desk(tale: &mut Tale<'_>) -> Told {
     let id = id.ok_or("the refusal names no request")?;
     let id: MessageId = id.parse().map_err(|_| format!("{id} is no message id"))?;
     let kinds = proof::record_kinds(tale, "H26", id).await?;
-    expect(kinds == ["request", "refusal"], || format!("the desk's node holds {kinds:?}, not a signed refusal"))?;
+    expect(kinds == ["request", "refusal"], || {
+        format!("the desk's node holds {kinds:?}, not a signed refusal")
+    })?;
     let kinds = proof::record_kinds(tale, "G01", id).await?;
-    expect(kinds == ["request", "refusal"], || format!("the ministry's node holds {kinds:?}, not its signed refusal"))?;
-    Ok(Ended::Well(format!("HTTP 403 {error}; lời từ chối đã ký có ở cả hai nút / the signed refusal is on record at both nodes")))
+    expect(kinds == ["request", "refusal"], || {
+        format!("the ministry's node holds {kinds:?}, not its signed refusal")
+    })?;
+    Ok(Ended::Well(format!(
+        "HTTP 403 {error}; lời từ chối đã ký có ở cả hai nút / the signed refusal is on record at both nodes"
+    )))
 }
 
 async fn tampered(tale: &mut Tale<'_>) -> Told {

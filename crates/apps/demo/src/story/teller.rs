@@ -1,5 +1,9 @@
 //! Says what happens, in plain words, Vietnamese first.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "telling the story on the terminal is what this module is for")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "telling the story on the terminal is what this module is for"
+)]
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -57,9 +61,13 @@ impl Teller {
     pub(crate) fn closing(&self, begun: Instant, all_well: bool) {
         let seconds = begun.elapsed().as_secs_f64();
         if all_well {
-            println!("Mọi bước diễn ra đúng như kể, {seconds:.1} s. / Every step went as told, {seconds:.1} s.");
+            println!(
+                "Mọi bước diễn ra đúng như kể, {seconds:.1} s. / Every step went as told, {seconds:.1} s."
+            );
         } else {
-            println!("Có bước không diễn ra như kể ({seconds:.1} s). / A step did not go as told ({seconds:.1} s).");
+            println!(
+                "Có bước không diễn ra như kể ({seconds:.1} s). / A step did not go as told ({seconds:.1} s)."
+            );
         }
     }
 

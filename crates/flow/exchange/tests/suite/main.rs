@@ -1,0 +1,11 @@
+//! The exchange as two or more whole nodes live it, without sockets (protocol P3, P4).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop where it stands")]
+#![allow(missing_docs, reason = "a test")]
+
+mod bus;
+mod calls;
+mod crashes;
+mod durability;
+mod refusals;
+mod repeats;
+mod trust;

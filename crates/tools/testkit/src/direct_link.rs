@@ -1,0 +1,233 @@
+//! Exchanges between nodes without sockets: a [`PeerLink`] within one process.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use truc_directory::NodeEntry;
+use truc_exchange::ports::{Conversation, LinkError, PastOutcome, PeerLink, ProviderSide, Turn};
+use truc_message::Peer;
+use truc_model::{Clock, Digest, MessageId, NodeId};
+use truc_trust::OwnStatuses;
+
+/// Turns waiting for one exchange, as on a shared stream.
+const QUEUE: usize = 16;
+
+/// Which way a turn goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// From the consumer's node.
+    Out,
+    /// From the provider's node.
+    Back,
+}
+
+/// What a tap does with a turn.
+pub enum Tapped {
+    /// Hands it (or another one) on.
+    Pass(Turn),
+    /// It is lost; the connection lives.
+    Lose,
+    /// It is lost, and the connection with it.
+    Break,
+}
+
+type Tap = Arc<dyn Fn(Way, Turn) -> Tapped + Send + Sync>;
+
+struct Seat {
+    provider: Arc<dyn ProviderSide>,
+    peer: Peer,
+    statuses: Arc<OwnStatuses>,
+    clock: Arc<dyn Clock>,
+    tasks: JoinSet<()>,
+}
+
+/// Joins the nodes of one process; a tap may change, lose or cut what passes.
+#[derive(Default)]
+pub struct Switchboard {
+    seats: Mutex<HashMap<NodeId, Seat>>,
+    tap: Mutex<Option<Tap>>,
+}
+
+impl Switchboard {
+    fn seats(&self) -> MutexGuard<'_, HashMap<NodeId, Seat>> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Seats a node (again); what it was carrying out before is aborted, as when a process is killed.
+    pub fn seat(
+        &self,
+        node: NodeId,
+        provider: Arc<dyn ProviderSide>,
+        peer: Peer,
+        statuses: Arc<OwnStatuses>,
+        clock: Arc<dyn Clock>,
+    ) {
+        self.seats().insert(node, Seat { provider, peer, statuses, clock, tasks: JoinSet::new() });
+    }
+
+    /// The node is gone, as when its process is killed.
+    pub fn unseat(&self, node: &NodeId) {
+        self.seats().remove(node);
+    }
+
+    /// Looks at every turn from now on.
+    pub fn tap(&self, tap: impl Fn(Way, Turn) -> Tapped + Send + Sync + 'static) {
+        *self.tap.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(tap));
+    }
+
+    /// Looks no longer.
+    pub fn untap(&self) {
+        *self.tap.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn tapped(&self, way: Way, turn: Turn) -> Tapped {
+        let tap = self.tap.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match tap {
+            Some(tap) => tap(way, turn),
+            None => Tapped::Pass(turn),
+        }
+    }
+
+    /// The links of the node that shows itself as `me`.
+    pub fn link(self: &Arc<Self>, me: Peer, clock: Arc<dyn Clock>) -> DirectLink {
+        DirectLink { board: Arc::clone(self), me, clock }
+    }
+}
+
+/// One node's links over a [`Switchboard`].
+pub struct DirectLink {
+    board: Arc<Switchboard>,
+    me: Peer,
+    clock: Arc<dyn Clock>,
+}
+
+fn unreachable(node: &NodeEntry) -> LinkError {
+    LinkError::Unreachable { node: node.address.clone(), reason: "nobody is seated there".into() }
+}
+
+#[async_trait]
+impl PeerLink for DirectLink {
+    async fn open(&self, node: &NodeEntry) -> Result<Box<dyn Conversation>, LinkError> {
+        let mut seats = self.board.seats();
+        let seat = seats.get_mut(&node.id).ok_or_else(|| unreachable(node))?;
+        let (out, heard_there) = mpsc::channel(QUEUE);
+        let (back, heard_here) = mpsc::channel(QUEUE);
+        let cut = CancellationToken::new();
+        let end = |way, peer, statuses, say, hear, clock, early| DirectConversation {
+            board: Arc::clone(&self.board),
+            way,
+            peer,
+            statuses,
+            say,
+            hear,
+            cut: cut.clone(),
+            clock,
+            early,
+            cancels: false,
+        };
+        let early = Some(Arc::clone(&seat.provider));
+        let there =
+            end(Way::Back, self.me.clone(), vec![], back, heard_there, Arc::clone(&seat.clock), early);
+        let (peer, statuses) = (seat.peer.clone(), seat.statuses.carried(&[seat.peer.fingerprint()]));
+        let here = end(Way::Out, peer, statuses, out, heard_here, Arc::clone(&self.clock), None);
+        let provider = Arc::clone(&seat.provider);
+        seat.tasks.spawn(async move { provider.serve(Box::new(there)).await });
+        Ok(Box::new(here))
+    }
+
+    async fn outcome(
+        &self,
+        node: &NodeEntry,
+        id: MessageId,
+        digest: Digest,
+    ) -> Result<(PastOutcome, Peer), LinkError> {
+        let (provider, peer) = {
+            let seats = self.board.seats();
+            let seat = seats.get(&node.id).ok_or_else(|| unreachable(node))?;
+            (Arc::clone(&seat.provider), seat.peer.clone())
+        };
+        let past = provider.outcome(&self.me, id, digest).await;
+        Ok((past.map_err(|fault| LinkError::Broken(fault.to_string()))?, peer))
+    }
+}
+
+struct DirectConversation {
+    board: Arc<Switchboard>,
+    way: Way,
+    peer: Peer,
+    statuses: Vec<Bytes>,
+    say: mpsc::Sender<Turn>,
+    hear: mpsc::Receiver<Turn>,
+    cut: CancellationToken,
+    clock: Arc<dyn Clock>,
+    /// The provider's end has header frames looked at.
+    early: Option<Arc<dyn ProviderSide>>,
+    /// Dropping it now must tell the other end.
+    cancels: bool,
+}
+
+fn broken() -> LinkError {
+    LinkError::Broken("the connection was cut".into())
+}
+
+#[async_trait]
+impl Conversation for DirectConversation {
+    fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    fn handshake_statuses(&self) -> &[Bytes] {
+        &self.statuses
+    }
+
+    async fn say(&mut self, turn: Turn) -> Result<(), LinkError> {
+        if self.cut.is_cancelled() {
+            return Err(broken());
+        }
+        self.cancels = self.way == Way::Out && !matches!(turn, Turn::Fault(_) | Turn::Cancel);
+        match self.board.tapped(self.way, turn) {
+            Tapped::Pass(turn) => self.say.send(turn).await.map_err(|_| broken()),
+            Tapped::Lose => Ok(()),
+            Tapped::Break => {
+                self.cut.cancel();
+                Err(broken())
+            }
+        }
+    }
+
+    async fn hear(&mut self) -> Result<Turn, LinkError> {
+        let turn = tokio::select! {
+            biased;
+            turn = self.hear.recv() => turn.ok_or_else(broken)?,
+            () = self.cut.cancelled() => return Err(broken()),
+        };
+        let at = self.clock.now();
+        match turn {
+            Turn::Message(parts, _) => {
+                if let Some(provider) = &self.early
+                    && let Err(fault) = provider.early(&self.peer, &parts.header, parts.body.len() as u64, at)
+                {
+                    return Ok(Turn::Fault(fault));
+                }
+                Ok(Turn::Message(parts, at))
+            }
+            last => {
+                self.cancels = false;
+                Ok(last)
+            }
+        }
+    }
+}
+
+impl Drop for DirectConversation {
+    fn drop(&mut self) {
+        if self.cancels {
+            drop(self.say.try_send(Turn::Cancel));
+        }
+    }
+}
