@@ -149,3 +149,64 @@ impl Collector {
         (self.bytes.len() as u64 == self.length).then(|| self.bytes.freeze())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peers() -> (Fingerprint, Fingerprint) {
+        (Fingerprint([1; 32]), Fingerprint([2; 32]))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_offer_is_for_one_peer_once_and_for_a_while() {
+        let bodies = Bodies::default();
+        let (theirs, other) = peers();
+        let body = Bytes::from_static(b"body");
+        let ticket = bodies.offer(theirs, body.clone()).unwrap();
+        assert_eq!(bodies.fetch(ticket, other), None);
+        assert_eq!(bodies.fetch([0; 32], theirs), None);
+        assert_eq!(bodies.fetch(ticket, theirs), Some(body.clone()));
+        assert_eq!(bodies.fetch(ticket, theirs), None);
+        for _ in 0..OFFERS {
+            bodies.offer(theirs, body.clone()).unwrap();
+        }
+        assert!(bodies.offer(theirs, body.clone()).is_none(), "too many");
+        tokio::time::advance(2 * PROGRESS + Duration::from_secs(1)).await;
+        assert!(bodies.offer(theirs, body).is_some(), "the old ones are forgotten");
+    }
+
+    #[test]
+    fn what_is_held_ready_is_bounded_in_bytes() {
+        let bodies = Bodies::default();
+        let half = Bytes::from(vec![0; OFFERED_BYTES / 2]);
+        assert!(bodies.offer(peers().0, half.clone()).is_some());
+        assert!(bodies.offer(peers().0, half.clone()).is_some());
+        assert!(bodies.offer(peers().0, half).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_is_taken_from_the_peer_that_announced_it() {
+        let bodies = Arc::new(Bodies::default());
+        let (theirs, other) = peers();
+        let waiting = bodies.want([7; 32], theirs, 4);
+        assert!(bodies.claim([7; 32], other).await.is_none(), "another peer's ticket");
+        let (length, deliver) = bodies.claim([7; 32], theirs).await.unwrap();
+        assert_eq!(length, 4);
+        deliver.send(Bytes::from_static(b"body")).unwrap();
+        assert_eq!(waiting.body(4).await.unwrap().as_ref(), b"body");
+        assert!(bodies.claim([7; 32], theirs).await.is_none(), "good once");
+        drop(bodies.want([8; 32], theirs, 4));
+        assert!(bodies.claim([8; 32], theirs).await.is_none(), "nobody waits any longer");
+    }
+
+    #[test]
+    fn a_body_has_exactly_its_length() {
+        let mut collector = Collector::new(4);
+        assert!(collector.push(b"bod") && !collector.push(b"y!"));
+        assert!(collector.whole().is_none());
+        let mut collector = Collector::new(4);
+        assert!(collector.push(b"body"));
+        assert_eq!(collector.whole().unwrap().as_ref(), b"body");
+    }
+}

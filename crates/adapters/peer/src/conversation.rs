@@ -51,6 +51,9 @@ fn stream_ended() -> LinkError {
 }
 
 fn broken(error: BadFrame) -> LinkError {
+    if error == BadFrame::Batch {
+        return LinkError::Unsupported(error.to_string());
+    }
     LinkError::Broken(error.to_string())
 }
 

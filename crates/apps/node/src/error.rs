@@ -71,9 +71,6 @@ pub enum NodeError {
         /// What the system says.
         reason: String,
     },
-    /// An exchange that a crash left open could not be closed.
-    #[error("an interrupted exchange could not be closed: {0}")]
-    Closing(truc_model::Fault),
     /// A task of the node ended badly.
     #[error("a task of the node ended badly: {0}")]
     Task(#[from] tokio::task::JoinError),

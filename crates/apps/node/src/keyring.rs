@@ -4,16 +4,15 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use truc_evidence::IndexKey;
-use truc_exchange::Seal;
-use truc_keys::{KeyLabel, Signer as _};
+use truc_keys::KeyLabel;
 use truc_keystores::{FileKeyStore, Passphrase, SecretStore};
 use truc_model::MemberId;
 use truc_peer::Identity;
 use truc_stores::{RecordKey, RecordKeys};
-use truc_trust::Certificate;
+use zeroize::Zeroizing;
 
+use crate::certificates::Certificates;
 use crate::config::NodeConfig;
 use crate::error::NodeError;
 
@@ -21,6 +20,7 @@ use crate::error::NodeError;
 pub struct Keyring {
     node: RecordKey,
     members: HashMap<MemberId, RecordKey>,
+    all: HashMap<String, RecordKey>,
 }
 
 impl RecordKeys for Keyring {
@@ -28,8 +28,7 @@ impl RecordKeys for Keyring {
         self.members.get(owner).cloned()
     }
     fn by_id(&self, id: &str) -> Option<RecordKey> {
-        let mut all = self.members.values().chain([&self.node]);
-        all.find(|key| key.id() == id).cloned()
+        self.all.get(id).cloned()
     }
     fn node_key(&self) -> RecordKey {
         self.node.clone()
@@ -41,8 +40,7 @@ pub(crate) struct NodeKeys {
     pub(crate) store: Arc<FileKeyStore>,
     pub(crate) record_keys: Arc<Keyring>,
     pub(crate) index_keys: HashMap<MemberId, IndexKey>,
-    pub(crate) seals: HashMap<MemberId, Seal>,
-    pub(crate) auth: Vec<Certificate>,
+    pub(crate) certificates: Certificates,
     pub(crate) identity: Arc<Identity>,
 }
 
@@ -66,7 +64,28 @@ pub fn open_keyring(config: &NodeConfig) -> Result<Keyring, NodeError> {
     for member in &config.members {
         members.insert(member.id.clone(), record_key(format!("evidence-{}-1", dashed(&member.id)))?);
     }
-    Ok(Keyring { node: record_key("evidence-node-1".to_owned())?, members })
+    let mut all = HashMap::new();
+    // A member that has left the configuration still has records here.
+    for name in evidence_secrets(&keys_folder(config))? {
+        let key = record_key(name)?;
+        all.insert(key.id().to_owned(), key);
+    }
+    let node = record_key(NODE_KEY.to_owned())?;
+    all.insert(node.id().to_owned(), node.clone());
+    Ok(Keyring { node, members, all })
+}
+
+const NODE_KEY: &str = "evidence-node-1";
+
+fn evidence_secrets(folder: &Path) -> Result<Vec<String>, NodeError> {
+    let failed = |e: std::io::Error| NodeError::file(folder, e);
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        let label = name.to_str().and_then(|name| name.strip_suffix(".secret"));
+        names.extend(label.filter(|label| label.starts_with("evidence-")).map(str::to_owned));
+    }
+    Ok(names)
 }
 
 /// Opens every key and certificate that the configuration names. Blocks.
@@ -77,36 +96,19 @@ pub(crate) fn open(config: &NodeConfig) -> Result<NodeKeys, NodeError> {
     let secrets = SecretStore::new(&folder, &passphrase);
     let store = Arc::new(FileKeyStore::open(&folder, &passphrase)?);
     let mut index_keys = HashMap::new();
-    let mut seals = HashMap::new();
     for member in &config.members {
         let name = format!("index-{}-1", dashed(&member.id));
         let secret = secrets.secret(&KeyLabel::new(&name)?)?;
         index_keys.insert(member.id.clone(), IndexKey::new(name, &secret));
-        let chain = certificates(&member.sign_certificate_file)?;
-        seals.insert(member.id.clone(), seal(&store, &member.sign_key, chain)?);
     }
-    let auth = certificates(&config.auth.certificate_file)?;
-    let pkcs8 = store.pkcs8(&config.auth.key).ok_or_else(|| NodeError::NoKey(config.auth.key.clone()))?;
-    let chain: Vec<Bytes> =
-        auth.iter().map(|certificate| Bytes::copy_from_slice(certificate.der())).collect();
-    let identity = Arc::new(Identity::new(&chain, &pkcs8)?);
-    Ok(NodeKeys { store, record_keys, index_keys, seals, auth, identity })
+    let certificates = Certificates::read(config, &store)?;
+    let identity = Arc::new(Identity::new(&certificates.auth_chain(), &auth_key(config, &store)?)?);
+    Ok(NodeKeys { store, record_keys, index_keys, certificates, identity })
 }
 
-fn seal(store: &FileKeyStore, key: &KeyLabel, chain: Vec<Certificate>) -> Result<Seal, NodeError> {
-    let info = store.key(key).ok_or_else(|| NodeError::NoKey(key.clone()))?;
-    let mut chain = chain.into_iter();
-    let certificate = chain.next().ok_or_else(|| NodeError::NotItsCertificate(key.clone()))?;
-    if certificate.public_key() != info.public_key.as_slice() {
-        return Err(NodeError::NotItsCertificate(key.clone()));
-    }
-    let algorithm = info.kind.default_algorithm();
-    Ok(Seal { key: key.clone(), certificate, intermediates: chain.collect(), algorithm })
-}
-
-fn certificates(file: &Path) -> Result<Vec<Certificate>, NodeError> {
-    let text = std::fs::read(file).map_err(|e| NodeError::file(file, e))?;
-    Certificate::all_from_pem(&text).map_err(|e| NodeError::file(file, e))
+/// The auth key as the TLS acceptor needs it.
+pub(crate) fn auth_key(config: &NodeConfig, store: &FileKeyStore) -> Result<Zeroizing<Vec<u8>>, NodeError> {
+    store.pkcs8(&config.auth.key).ok_or_else(|| NodeError::NoKey(config.auth.key.clone()))
 }
 
 fn dashed(member: &MemberId) -> String {

@@ -4,6 +4,7 @@
 //! process. It must not hold a rule of the bus: those live in domain and flow.
 
 mod backend;
+mod certificates;
 pub mod config;
 mod desk;
 mod error;

@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use truc_admin::{TokenEntry, TokenTable};
-use truc_directory::{Anchor, Directory, Usage};
+use truc_directory::{Anchor, Directory};
 use truc_directory_sync::{DirectoryHandle, DirectorySync, SyncConfig};
 use truc_edge::{EdgeConfig, EdgeDirectory};
 use truc_evidence::{DecisionLog, EvidenceStore, OpenRequest, Recorder, Role as Half};
@@ -24,6 +26,7 @@ use truc_trust_services::{FetchLimits, OcspHttp};
 use zeroize::Zeroizing;
 
 use crate::backend::Backend;
+use crate::certificates::Reloader;
 use crate::config::NodeConfig;
 use crate::desk::Desk;
 use crate::error::NodeError;
@@ -58,7 +61,7 @@ pub async fn run(
     let (handle, sync) = follow_registry(&config, &held, &clock).await?;
     let node = Node::build(&config, &held, &handle, &clock)?;
     let open = node.ground.recorder.restore().await.map_err(NodeError::store("evidence"))?;
-    let open = node.close_interrupted(open).await?;
+    let open = node.close_interrupted(open).await;
     let doors = Doors::bind(&config).await?;
     ready(doors.addresses);
     let result = node.serve(doors, open, &config, &held, handle, shutdown).await;
@@ -137,6 +140,7 @@ struct Node {
     connections: Connections,
     directory: Arc<InForce>,
     statuses: StatusKeeper,
+    reloader: Reloader,
     clock: Arc<dyn Clock>,
 }
 
@@ -162,8 +166,7 @@ impl Node {
             recorder,
             sealing: Sealing::new(
                 Arc::clone(&keys.store) as _,
-                keys.seals.clone(),
-                keys.identity.fingerprint(),
+                keys.certificates.seals.clone(),
                 Arc::clone(&own),
             ),
         });
@@ -177,8 +180,20 @@ impl Node {
         })?;
         let consumer = Consumer::new(Arc::clone(&ground), Arc::clone(&links) as _, hosted(config));
         let provider = Provider::new(Arc::clone(&ground), Arc::clone(held.desk.policy()), Arc::new(services));
+        let certificates = Arc::new(ArcSwap::from_pointee(keys.certificates.all()));
+        let replaced = Arc::new(Notify::new());
+        let reloader = Reloader {
+            config: config.clone(),
+            store: Arc::clone(&keys.store),
+            identity: Arc::clone(&keys.identity),
+            ground: Arc::clone(&ground),
+            certificates: Arc::clone(&certificates),
+            replaced: Arc::clone(&replaced),
+            current: keys.certificates.clone(),
+        };
         let statuses = StatusKeeper {
-            certificates: own_certificates(keys),
+            certificates,
+            replaced,
             own,
             source,
             directory: Arc::clone(&directory) as _,
@@ -194,17 +209,18 @@ impl Node {
             connections,
             directory,
             statuses,
+            reloader,
             clock: Arc::clone(clock),
         })
     }
 
     /// Provider requests that a crash left open are closed before any door opens (protocol P4.5); the consumer's are
     /// returned, since closing them needs the peers.
-    async fn close_interrupted(&self, open: Vec<OpenRequest>) -> Result<Vec<OpenRequest>, NodeError> {
+    async fn close_interrupted(&self, open: Vec<OpenRequest>) -> Vec<OpenRequest> {
         let (ours, asked): (Vec<_>, Vec<_>) =
             open.into_iter().partition(|request| request.record.local.role == Half::Consumer);
-        self.provider.close_open(&asked).await.map_err(NodeError::Closing)?;
-        Ok(ours)
+        self.provider.close_open(&asked).await;
+        ours
     }
 
     async fn serve(
@@ -221,6 +237,7 @@ impl Node {
         }
         let mut tasks = JoinSet::new();
         tasks.spawn(self.statuses.run(shutdown.clone()));
+        tasks.spawn(self.reloader.run(shutdown.clone()));
         tasks.spawn(cut_untrusted(handle, self.connections.clone(), shutdown.clone()));
         let closing = Arc::clone(&self.consumer);
         let stop = shutdown.clone();
@@ -271,12 +288,6 @@ impl Node {
         self.links.close().await;
         Ok(served?)
     }
-}
-
-fn own_certificates(keys: &NodeKeys) -> Vec<(truc_trust::Certificate, Vec<truc_trust::Certificate>, Usage)> {
-    let seals = keys.seals.values().map(|s| (s.certificate.clone(), s.intermediates.clone(), Usage::Sign));
-    let auth = keys.auth.split_first().map(|(leaf, rest)| (leaf.clone(), rest.to_vec(), Usage::Auth));
-    seals.chain(auth).collect()
 }
 
 /// Cuts connections whose certificate is no longer registered, whenever the directory changes (protocol P3).

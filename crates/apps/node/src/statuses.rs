@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use truc_directory::Usage;
 use truc_exchange::ports::CurrentDirectory;
@@ -13,9 +15,14 @@ use truc_trust::{Certificate, OwnStatuses, StatusSource, find_path, ocsp};
 /// After a failure the next attempt comes this soon; peers are graced meanwhile.
 const RETRY: Duration = Duration::from_secs(10);
 
+/// This node's certificates, each with its intermediates and its usage.
+pub(crate) type OwnCertificates = Vec<(Certificate, Vec<Certificate>, Usage)>;
+
 /// Fetches and renews.
 pub(crate) struct StatusKeeper {
-    pub(crate) certificates: Vec<(Certificate, Vec<Certificate>, Usage)>,
+    pub(crate) certificates: Arc<ArcSwap<OwnCertificates>>,
+    /// Told when the certificates have been replaced.
+    pub(crate) replaced: Arc<Notify>,
     pub(crate) own: Arc<OwnStatuses>,
     pub(crate) source: Arc<dyn StatusSource>,
     pub(crate) directory: Arc<dyn CurrentDirectory>,
@@ -31,6 +38,7 @@ impl StatusKeeper {
             let wait = if self.renew().await { self.every } else { RETRY };
             tokio::select! {
                 () = stop.cancelled() => return,
+                () = self.replaced.notified() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -39,7 +47,7 @@ impl StatusKeeper {
     /// Fetches each status once; false when one was not to be had.
     pub(crate) async fn renew(&self) -> bool {
         let mut complete = true;
-        for (certificate, intermediates, usage) in &self.certificates {
+        for (certificate, intermediates, usage) in self.certificates.load_full().iter() {
             if let Err(reason) = self.fetch(certificate, intermediates, *usage).await {
                 tracing::warn!(certificate = %certificate.fingerprint(), %reason, "own certificate status not renewed");
                 complete = false;
@@ -66,10 +74,13 @@ impl StatusKeeper {
         if !matches!(status.verdict, truc_trust::Verdict::Good) {
             tracing::error!(certificate = %certificate.fingerprint(), ?status.verdict, "own certificate is not good");
         }
-        if usage == Usage::Auth {
-            self.identity.staple(&response);
+        match usage {
+            Usage::Auth => {
+                self.identity.staple(&response);
+                self.own.renew_auth(response);
+            }
+            Usage::Sign => self.own.renew_seal(certificate.fingerprint(), response),
         }
-        self.own.renew(certificate.fingerprint(), response);
         Ok(())
     }
 }

@@ -8,9 +8,10 @@ use truc_model::{Digest, MessageId, NodeId, SubsystemId, Timestamp};
 
 type Key = (SubsystemId, MessageId);
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Entry {
     digest: Digest,
+    from: NodeId,
     /// The sequence of the answer's record, once there is one.
     answer: Option<u64>,
 }
@@ -22,6 +23,16 @@ struct Table {
     forget: VecDeque<(Timestamp, Key)>,
     /// Requests that this node has said were never carried out: they must not be, however late they arrive.
     void: HashMap<(NodeId, MessageId), Timestamp>,
+    /// Claims by the node that brought the request, as it asks for their outcome.
+    brought: HashMap<(NodeId, MessageId), Key>,
+}
+
+impl Table {
+    fn remove(&mut self, key: &Key) {
+        if let Some(entry) = self.entries.remove(key) {
+            self.brought.remove(&(entry.from, key.1));
+        }
+    }
 }
 
 /// What is already known of a request that comes again.
@@ -36,6 +47,12 @@ pub enum Known {
     /// This node has told the sending node that the request was never carried out.
     Void,
 }
+
+/// From so many promises on, the old ones are swept out.
+const VOID_SWEEP: usize = 10_000;
+
+/// Promises remembered at once.
+const VOID_LIMIT: usize = 200_000;
 
 /// All (sender, id) pairs that could still be repeated by a fresh message.
 pub struct Claims {
@@ -76,7 +93,7 @@ impl Claims {
         let mut table = lock(&self.table);
         while table.forget.front().is_some_and(|(until, _)| *until < now) {
             if let Some((_, old)) = table.forget.pop_front() {
-                table.entries.remove(&old);
+                table.remove(&old);
             }
         }
         if let Some(entry) = table.entries.get(&key) {
@@ -89,21 +106,33 @@ impl Claims {
         if table.void.contains_key(&(from.clone(), id)) {
             return Err(Known::Void);
         }
-        table.entries.insert(key.clone(), Entry { digest, answer: None });
+        table.brought.insert((from.clone(), id), key.clone());
+        table.entries.insert(key.clone(), Entry { digest, from: from.clone(), answer: None });
         table.forget.push_back((now.plus(self.memory), key.clone()));
         Ok(Claim { table: Arc::clone(&self.table), key: Some(key) })
     }
 
-    /// Promises the node `from` that its request `id`, of which nothing is recorded, will never be carried out.
-    pub fn void(&self, from: &NodeId, id: MessageId, now: Timestamp) {
+    /// Whether the node `from` has brought the request `id`. If not, this is a promise that it will never be carried out,
+    /// however late it arrives: question and promise are one step, so that none slips in between.
+    pub fn claimed_or_void(&self, from: &NodeId, id: MessageId, now: Timestamp) -> bool {
         let mut table = lock(&self.table);
-        table.void.retain(|_, until| *until >= now);
+        if table.brought.contains_key(&(from.clone(), id)) {
+            return true;
+        }
+        if table.void.len() >= VOID_SWEEP {
+            table.void.retain(|_, until| *until >= now);
+        }
+        // A node that asks without end gets no promises without end: "open" is always a safe answer.
+        if table.void.len() >= VOID_LIMIT {
+            return true;
+        }
         table.void.insert((from.clone(), id), now.plus(self.memory));
+        false
     }
 
     /// Gives a kept claim back: its request was not recorded after all.
     pub fn release(&self, sender: &SubsystemId, id: MessageId) {
-        lock(&self.table).entries.remove(&(sender.clone(), id));
+        lock(&self.table).remove(&(sender.clone(), id));
     }
 
     /// Notes that the request was answered by the record at `sequence`.
@@ -124,7 +153,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if let Some(key) = self.key.take() {
-            lock(&self.table).entries.remove(&key);
+            lock(&self.table).remove(&key);
         }
     }
 }
@@ -150,7 +179,8 @@ mod tests {
         assert_eq!(again(a, now.plus(Duration::from_secs(420))), Err(Known::Answered(9)));
         assert_eq!(again(a, now.plus(Duration::from_secs(421))), Ok(()));
         let late = MessageId::new(now, [2; 10]);
-        claims.void(&node, late, now);
+        assert!(claims.claimed_or_void(&node, id, now), "a claimed request is never promised away");
+        assert!(!claims.claimed_or_void(&node, late, now));
         assert_eq!(claims.claim(&sender, &node, late, a, now).map(Claim::keep), Err(Known::Void));
     }
 }

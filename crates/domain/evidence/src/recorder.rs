@@ -175,17 +175,20 @@ impl Recorder {
     /// # Errors
     /// [`StoreError`] when the journal cannot be read.
     pub async fn past(&self, from: &NodeId, id: MessageId, digest: Digest) -> Result<Past, StoreError> {
+        // First the claims, which know what is being recorded right now; then the journal, which knows what is older.
+        let claimed = self.claims.claimed_or_void(from, id, self.clock.now());
         let records = self.store.exchange(id).await?;
         let theirs = |r: &&StoredRecord| r.local.role == Role::Provider && r.local.peer == *from;
-        let request = records
+        let recorded = records
             .iter()
-            .find(|r| r.kind == RecordKind::Request && theirs(r) && r.manifest_digest == digest);
-        if request.is_none() {
-            self.claims.void(from, id, self.clock.now());
-            return Ok(Past::Never);
-        }
+            .filter(theirs)
+            .any(|r| r.kind == RecordKind::Request && r.manifest_digest == digest);
         let answer = records.iter().find(|r| r.kind != RecordKind::Request && theirs(r));
-        Ok(answer.map_or(Past::Open, |record| Past::Answered(Box::new(record.clone()))))
+        Ok(match answer {
+            Some(answer) if recorded => Past::Answered(Box::new(answer.clone())),
+            _ if recorded || claimed => Past::Open,
+            _ => Past::Never,
+        })
     }
 
     /// Keeps room for the answer's record and a small body, before the service is called (protocol P4.4). For a bigger

@@ -14,8 +14,8 @@ use crate::url::ServiceUrl;
 
 /// How long a service may take unless its definition says otherwise (X-Road's default).
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
-/// The longest a service may take: a call lives at most 5 minutes (protocol P4.1).
-pub const MAX_TIMEOUT: Duration = Duration::from_secs(300);
+/// The longest a service may take: a call lives at most 5 minutes (protocol P4.1), and its records and frames take their part.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(270);
 /// The largest request body unless the definition says otherwise, in bytes.
 pub const DEFAULT_MAX_BODY: u64 = 10 * 1024 * 1024;
 
@@ -101,8 +101,8 @@ pub struct ServiceDefinition {
     /// Largest request body, in bytes.
     #[serde(default = "default_max_body")]
     pub max_body: u64,
-    /// HTTP headers, in lower case, of which only digests are signed and nothing is stored (protocol P1.3), beyond
-    /// those that are always secret.
+    /// Headers of the service's answers, in lower case, of which only digests are signed and nothing is stored (protocol
+    /// P1.3), beyond those that are always secret in both directions. (A caller's node does not know this list.)
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secret_headers: Vec<String>,
 }
@@ -147,7 +147,7 @@ impl ServiceDefinition {
             return bad("descriptionUrl", "an OpenAPI service needs the address of its document");
         }
         if self.timeout < Duration::from_millis(1) || self.timeout > MAX_TIMEOUT {
-            return bad("timeoutMs", "is 1 to 300000 milliseconds");
+            return bad("timeoutMs", "is 1 to 270000 milliseconds");
         }
         if self.endpoints.len() > ENDPOINT_LIMIT {
             return bad("endpoints", "at most 2000 can be listed");

@@ -23,8 +23,8 @@ const ANSWER_LIFE: Duration = Duration::from_secs(300);
 
 /// What became of an admitted request.
 pub(crate) enum Replied {
-    /// The service, or the bus for a metaservice, answered.
-    Answered(ServiceAnswer),
+    /// The service, or the bus for a metaservice, answered; with the names of the headers that are secret besides.
+    Answered(ServiceAnswer, Vec<String>),
     /// It ended in a fault that is told signed.
     Refused(Fault),
 }
@@ -59,8 +59,16 @@ pub(crate) async fn from_target(
         ServiceTarget::Metaservice(Metaservice::GetOpenApi(service)) => services.description(service).await,
     };
     match outcome {
-        Ok(answer) => Replied::Answered(answer),
+        Ok(answer) => Replied::Answered(answer, secrets_of(admitted.target())),
         Err(failure) => Replied::Refused(failure_fault(&failure)),
+    }
+}
+
+/// The headers that the service's operator calls secret, beyond those that always are (protocol P1.3).
+fn secrets_of(target: &ServiceTarget) -> Vec<String> {
+    match target {
+        ServiceTarget::Service(service) => service.secret_headers.clone(),
+        ServiceTarget::Metaservice(_) => Vec::new(),
     }
 }
 
@@ -94,11 +102,11 @@ pub(crate) async fn seal(
     replied: Replied,
     directory: &Directory,
 ) -> Result<(Signed, Ending), Fault> {
-    let answer = match replied {
+    let (answer, secret) = match replied {
         Replied::Refused(fault) => return seal_refusal(ground, asked, &fault, directory).await,
-        Replied::Answered(answer) => answer,
+        Replied::Answered(answer, secret) => (answer, secret),
     };
-    match seal_response(ground, asked, answer, directory).await {
+    match seal_response(ground, asked, answer, &secret, directory).await {
         Ok(signed) => Ok((signed, Ending::OK)),
         // The service's own header fields can break the rules of a header: then its answer cannot be passed on.
         Err(fault) if fault.code == FaultCode::Malformed => {
@@ -114,9 +122,10 @@ async fn seal_response(
     ground: &Ground,
     asked: Asked<'_>,
     answer: ServiceAnswer,
+    secret: &[String],
     directory: &Directory,
 ) -> Result<Signed, Fault> {
-    let (headers, secrets) = split_secrets(&answer.headers)?;
+    let (headers, secrets) = split_secrets(&answer.headers, secret)?;
     let body = Body::new(answer.body);
     let mut header = frame(ground, asked, Kind::Response, answer.status, directory)?;
     header.headers = headers;
@@ -182,11 +191,14 @@ fn frame(
     })
 }
 
-fn split_secrets(headers: &[(String, Vec<u8>)]) -> Result<(Vec<HeaderField>, Vec<Secret>), Fault> {
+fn split_secrets(
+    headers: &[(String, Vec<u8>)],
+    secret: &[String],
+) -> Result<(Vec<HeaderField>, Vec<Secret>), Fault> {
     let mut fields = Vec::with_capacity(headers.len());
     let mut secrets = Vec::new();
     for (name, value) in headers {
-        if is_secret(name) {
+        if is_secret(name) || secret.contains(name) {
             let (field, secret) = hide(name, value, random()?);
             fields.push(field);
             secrets.push(secret);

@@ -243,6 +243,10 @@ impl Consumer {
             .await?
         {
             Ok(Turn::Message(parts, at)) => (parts, at),
+            // The provider's node knows more than it could say on this stream.
+            Ok(Turn::Fault(fault)) if fault.code == FaultCode::OutcomeUnknown => {
+                return self.ask_outcome(exchange).await;
+            }
             Ok(Turn::Fault(fault)) => return Err(fault),
             Ok(Turn::Recorded(_) | Turn::Cancel) => {
                 return Err(Fault::consumer(
@@ -264,7 +268,6 @@ impl Consumer {
     }
 
     /// By now the service may have acted, so an answer that cannot be believed is never told as "not carried out".
-
     async fn verify(
         &self,
         exchange: &Exchange,
@@ -448,6 +451,7 @@ fn link_fault(error: &LinkError) -> Fault {
     let code = match error {
         LinkError::Busy => FaultCode::Busy,
         LinkError::WrongPeer { .. } => FaultCode::Untrusted,
+        LinkError::Unsupported(_) => FaultCode::UnsupportedVersion,
         LinkError::Unreachable { .. } | LinkError::Broken(_) => FaultCode::Unavailable,
     };
     Fault::consumer(code, error.to_string())

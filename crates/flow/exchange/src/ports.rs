@@ -94,6 +94,9 @@ pub enum LinkError {
     /// The queue to that node is full; nothing was sent.
     #[error("too many exchanges with this node are under way")]
     Busy,
+    /// The peer used something that this version does not have.
+    #[error("{0}")]
+    Unsupported(String),
     /// The connection broke or the peer broke the protocol after something was sent.
     #[error("the connection broke: {0}")]
     Broken(String),

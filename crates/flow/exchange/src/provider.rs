@@ -11,7 +11,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use truc_directory::{Directory, NodeEntry};
 use truc_evidence::{Claim, Ending, Known, OpenRequest, Past, Receipt, Recorded, Reservation, StoreError};
-use truc_message::{Freshness, Header, Kind, Parts, Peer, Received, Signature, Signed, reveal};
+use truc_message::{
+    Freshness, Header, Kind, MalformedHeader, MalformedMessage, Parts, Peer, Received, Signature, Signed,
+    reveal,
+};
 use truc_model::{Digest, Fault, FaultCode, MessageId, Side, Timestamp};
 use truc_policy::{Admitted, NotAdmitted, Policy};
 use truc_trust::{Request, Verified};
@@ -20,7 +23,7 @@ use crate::answer::{self, Replied};
 use crate::consumer::parts_of;
 use crate::deadline::Deadline;
 use crate::ground::Ground;
-use crate::ports::{Conversation, PastOutcome, ProviderSide, ServiceDoor, Turn};
+use crate::ports::{Conversation, LinkError, PastOutcome, ProviderSide, ServiceDoor, Turn};
 use crate::refusal_rate::RefusalRate;
 
 /// Body of the largest message that comes whole on the shared stream (protocol P9.2).
@@ -31,6 +34,9 @@ const RECORDED_DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long a record may take to become durable.
 const RECORD_DEADLINE: Duration = Duration::from_secs(30);
+
+/// When a client whose refusals are over the rate may ask again.
+const REFUSALS_RETRY: Duration = Duration::from_secs(1);
 
 /// The provider half of a node.
 pub struct Provider {
@@ -46,7 +52,7 @@ type Conv<'a> = &'a mut dyn Conversation;
 #[async_trait]
 impl ProviderSide for Provider {
     fn early(&self, peer: &Peer, header: &[u8], body_announced: u64, at: Timestamp) -> Result<(), Fault> {
-        let header = Header::parse(header).map_err(|e| malformed(e.to_string()))?;
+        let header = Header::parse(header).map_err(|e| bad_message(&e.into()))?;
         self.is_for_us_and_fresh(&header, at)?;
         if body_announced > SMALL_BODY { self.may_spool(peer, &header, body_announced) } else { Ok(()) }
     }
@@ -111,8 +117,7 @@ impl Provider {
         let deadline = Deadline::after(self.freshness.life, Side::ServerProxy);
         match deadline.by(FaultCode::Timeout, "waiting for the request", c.hear()).await? {
             Ok(Turn::Message(parts, at)) => {
-                let received =
-                    Received::parse(*parts, c.peer().clone(), at).map_err(|e| malformed(e.to_string()))?;
+                let received = Received::parse(*parts, c.peer().clone(), at).map_err(|e| bad_message(&e))?;
                 self.is_for_us_and_fresh(received.header(), at)?;
                 let sealed = &received.message().sealed;
                 reveal(&sealed.header().headers, sealed.secrets()).map_err(|e| malformed(e.to_string()))?;
@@ -121,6 +126,7 @@ impl Provider {
             // The header frame was looked at early and refused: nothing more of it was heard.
             Ok(Turn::Fault(fault)) => Err(fault),
             Ok(_) => Err(malformed("an exchange begins with a message")),
+            Err(LinkError::Unsupported(what)) => Err(Fault::provider(FaultCode::UnsupportedVersion, what)),
             Err(error) => Err(malformed(error.to_string())),
         }
     }
@@ -202,8 +208,12 @@ impl Provider {
         let header = request.header();
         let signable =
             self.ground.sealing.hosts(&header.service.member()) && fault.code != FaultCode::UnknownService;
-        if !signable || !self.refusals.allows(&header.client, self.ground.clock.now()) {
+        if !signable {
             return Err(fault);
+        }
+        if !self.refusals.allows(&header.client, self.ground.clock.now()) {
+            let detail = format!("too many refused requests of {}; the last: {fault}", header.client);
+            return Err(Fault::provider(FaultCode::QuotaExceeded, detail).with_retry_after(REFUSALS_RETRY));
         }
         let recording = self.ground.recorder.refused_request(&request, claim, directory);
         let receipt = within(recording).await.map_err(|e| not_recorded(&e))?;
@@ -313,28 +323,30 @@ impl Provider {
     }
 
     /// At start-up, before the peer door opens: every request that a crash left open gets a signed OUTCOME_UNKNOWN, and
-    /// is never called again (protocol P4.5).
-    ///
-    /// # Errors
-    /// The first refusal that cannot be signed or recorded, for the operator.
-    pub async fn close_open(&self, open: &[OpenRequest]) -> Result<(), Fault> {
+    /// is never called again (protocol P4.5). One that cannot be closed now (its member's seal has left this node, or the
+    /// disk is full) stays open, is answered as such, and is tried again at the next start.
+    pub async fn close_open(&self, open: &[OpenRequest]) {
         for request in open {
-            let record = &request.record;
-            let header = Header::parse(&record.header).map_err(|e| malformed(e.to_string()))?;
-            let asked =
-                answer::Asked { header: &header, digest: record.manifest_digest, leaf: record.leaf() };
-            let directory = self.ground.directory(Side::ServerProxy)?;
-            let detail = "the provider's node was interrupted while it carried out this request";
-            let fault = Fault::provider(FaultCode::OutcomeUnknown, detail);
-            let (message, ending) =
-                answer::seal(&self.ground, asked, Replied::Refused(fault), &directory).await?;
-            let statuses = self.ground.sealing.statuses(&header.service.member());
-            let recorded =
-                self.ground.recorder.sent_answer(&message, &statuses, ending, &directory, None).await;
-            recorded.map_err(|e| not_recorded(&e))?;
-            tracing::warn!(request = %header.id, "closed an interrupted request as OUTCOME_UNKNOWN");
+            let id = request.record.local.request;
+            match self.close(request).await {
+                Ok(()) => tracing::warn!(request = %id, "closed an interrupted request as OUTCOME_UNKNOWN"),
+                Err(fault) => tracing::error!(request = %id, %fault, "an interrupted request stays open"),
+            }
         }
-        Ok(())
+    }
+
+    async fn close(&self, request: &OpenRequest) -> Result<(), Fault> {
+        let record = &request.record;
+        let header = Header::parse(&record.header).map_err(|e| bad_message(&e.into()))?;
+        let asked = answer::Asked { header: &header, digest: record.manifest_digest, leaf: record.leaf() };
+        let directory = self.ground.directory(Side::ServerProxy)?;
+        let detail = "the provider's node was interrupted while it carried out this request";
+        let fault = Fault::provider(FaultCode::OutcomeUnknown, detail);
+        let (message, ending) =
+            answer::seal(&self.ground, asked, Replied::Refused(fault), &directory).await?;
+        let statuses = self.ground.sealing.statuses(&header.service.member());
+        let recording = self.ground.recorder.sent_answer(&message, &statuses, ending, &directory, None);
+        within(recording).await.map(drop).map_err(|e| not_recorded(&e))
     }
 }
 
@@ -350,6 +362,15 @@ fn asking_node<'d>(directory: &'d Directory, peer: &Peer) -> Result<&'d NodeEntr
         let detail = format!("the TLS certificate {} is not registered to any node", peer.fingerprint());
         Fault::provider(FaultCode::Untrusted, detail)
     })
+}
+
+fn bad_message(error: &MalformedMessage) -> Fault {
+    match error {
+        MalformedMessage::Header(MalformedHeader::Version(_)) => {
+            Fault::provider(FaultCode::UnsupportedVersion, error.to_string())
+        }
+        _ => malformed(error.to_string()),
+    }
 }
 
 fn malformed(detail: impl Into<String>) -> Fault {

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use truc_keys::{KeyLabel, SignatureAlgorithm, Signer};
 use truc_message::{Body, Header, Sealed, Secret, Signature, Signed};
-use truc_model::{Fault, FaultCode, Fingerprint, MemberId, Side};
+use truc_model::{Fault, FaultCode, MemberId, Side};
 use truc_trust::{Certificate, OwnStatuses, cms};
 
 /// The seal of one hosted member.
@@ -25,32 +26,33 @@ pub struct Seal {
 /// Signs for the members that this node hosts, and carries the statuses that go with it.
 pub struct Sealing {
     signer: Arc<dyn Signer>,
-    seals: HashMap<MemberId, Seal>,
-    auth_certificate: Fingerprint,
+    seals: ArcSwap<HashMap<MemberId, Seal>>,
     statuses: Arc<OwnStatuses>,
 }
 
 impl Sealing {
-    /// `auth_certificate` is the node's TLS identity, whose status travels with every message too.
-    pub fn new(
-        signer: Arc<dyn Signer>,
-        seals: HashMap<MemberId, Seal>,
-        auth_certificate: Fingerprint,
-        statuses: Arc<OwnStatuses>,
-    ) -> Self {
-        Self { signer, seals, auth_certificate, statuses }
+    /// One seal for each hosted member.
+    pub fn new(signer: Arc<dyn Signer>, seals: HashMap<MemberId, Seal>, statuses: Arc<OwnStatuses>) -> Self {
+        Self { signer, seals: ArcSwap::from_pointee(seals), statuses }
+    }
+
+    /// Puts renewed certificates in place; messages sealed from now on use them.
+    pub fn replace(&self, seals: HashMap<MemberId, Seal>) {
+        self.seals.store(Arc::new(seals));
     }
 
     /// Whether `member` has its seal here.
     pub fn hosts(&self, member: &MemberId) -> bool {
-        self.seals.contains_key(member)
+        self.seals.load().contains_key(member)
     }
 
     /// The OCSP responses to carry with a message sealed by `member`: its sign certificate's, then the node's.
     pub fn statuses(&self, member: &MemberId) -> Vec<Bytes> {
-        let sign = self.seals.get(member).map(|seal| seal.certificate.fingerprint());
-        let wanted: Vec<Fingerprint> = sign.into_iter().chain([self.auth_certificate]).collect();
-        self.statuses.carried(&wanted)
+        let seals = self.seals.load();
+        seals
+            .get(member)
+            .map(|seal| self.statuses.carried(&seal.certificate.fingerprint()))
+            .unwrap_or_default()
     }
 
     /// Seals and signs one message for `member`.
@@ -66,8 +68,8 @@ impl Sealing {
         side: Side,
     ) -> Result<Signed, Fault> {
         let failed = |detail: String| Fault::at(side, FaultCode::SigningFailed, detail);
-        let seal =
-            self.seals.get(member).ok_or_else(|| failed(format!("this node holds no seal of {member}")))?;
+        let seals = self.seals.load_full();
+        let seal = seals.get(member).ok_or_else(|| failed(format!("this node holds no seal of {member}")))?;
         let sent = header.sent;
         let sealed = Sealed::seal(header, body, secrets)
             .map_err(|e| Fault::at(Side::Client, FaultCode::Malformed, e.to_string()))?;

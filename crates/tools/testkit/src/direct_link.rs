@@ -133,7 +133,7 @@ impl PeerLink for DirectLink {
         let early = Some(Arc::clone(&seat.provider));
         let there =
             end(Way::Back, self.me.clone(), vec![], back, heard_there, Arc::clone(&seat.clock), early);
-        let (peer, statuses) = (seat.peer.clone(), seat.statuses.carried(&[seat.peer.fingerprint()]));
+        let (peer, statuses) = (seat.peer.clone(), seat.statuses.carried(&seat.peer.fingerprint()));
         let here = end(Way::Out, peer, statuses, out, heard_here, Arc::clone(&self.clock), None);
         let provider = Arc::clone(&seat.provider);
         seat.tasks.spawn(async move { provider.serve(Box::new(there)).await });

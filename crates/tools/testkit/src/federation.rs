@@ -335,7 +335,6 @@ impl World {
             store: Arc::clone(&gate) as _,
             signer: &signer,
             seals: &papers.seals,
-            auth: &papers.auth,
             own: &own,
             policy: &policy,
             services: &services,

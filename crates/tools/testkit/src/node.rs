@@ -95,7 +95,6 @@ pub(crate) struct Halves<'a> {
     pub(crate) store: Arc<dyn EvidenceStore>,
     pub(crate) signer: &'a Arc<MemorySigner>,
     pub(crate) seals: &'a HashMap<MemberId, Seal>,
-    pub(crate) auth: &'a Certificate,
     pub(crate) own: &'a Arc<OwnStatuses>,
     pub(crate) policy: &'a Arc<ArcSwap<Policy>>,
     pub(crate) services: &'a Arc<Services>,
@@ -114,12 +113,7 @@ impl Halves<'_> {
             directory: Arc::clone(self.directory) as _,
             verifier: Verifier::new(self.id.clone(), source, StatusPolicy::default()),
             recorder: Recorder::new(self.store, Arc::clone(self.clock), index_keys),
-            sealing: Sealing::new(
-                Arc::clone(self.signer) as _,
-                self.seals.clone(),
-                self.auth.fingerprint(),
-                Arc::clone(self.own),
-            ),
+            sealing: Sealing::new(Arc::clone(self.signer) as _, self.seals.clone(), Arc::clone(self.own)),
         });
         let consumer = Consumer::new(Arc::clone(&ground), Arc::clone(self.link), self.hosted.to_vec());
         let services = Arc::clone(self.services) as _;
@@ -165,11 +159,11 @@ impl TestNode {
     /// Fetches the statuses that this node carries with its messages and staples to its handshakes.
     pub fn renew_statuses(&self) {
         for seal in self.seals.values() {
-            self.own.renew(seal.certificate.fingerprint(), self.responder.answer(&seal.certificate));
+            self.own.renew_seal(seal.certificate.fingerprint(), self.responder.answer(&seal.certificate));
         }
         let status = self.responder.answer(&self.auth);
         self.identity.staple(&status);
-        self.own.renew(self.auth.fingerprint(), status);
+        self.own.renew_auth(status);
     }
 
     /// How this node shows itself in a handshake.
@@ -271,7 +265,6 @@ impl TestNode {
             store: Arc::clone(&self.gate) as _,
             signer: &self.signer,
             seals: &self.seals,
-            auth: &self.auth,
             own: &self.own,
             policy: &self.policy,
             services: &self.services,
@@ -283,7 +276,7 @@ impl TestNode {
         let open = self.ground.recorder.restore().await.unwrap();
         let (ours, theirs): (Vec<_>, Vec<_>) =
             open.into_iter().partition(|request| request.record.local.role == Role::Consumer);
-        self.provider.close_open(&theirs).await.unwrap();
+        self.provider.close_open(&theirs).await;
         let provider = Arc::clone(&self.provider) as Arc<dyn ProviderSide>;
         board.seat(self.id.clone(), provider, self.peer(), Arc::clone(&self.own), Arc::clone(&self.clock));
         ours

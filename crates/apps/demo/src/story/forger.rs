@@ -114,12 +114,8 @@ impl Forger {
         let seal = Seal { key, certificate, intermediates: Vec::new(), algorithm };
         let chain = [Bytes::copy_from_slice(auth.der())];
         let identity = Arc::new(Identity::new(&chain, pkcs8).map_err(text)?);
-        let sealing = Sealing::new(
-            Arc::new(store),
-            [(member, seal)].into(),
-            auth.fingerprint(),
-            Arc::new(OwnStatuses::default()),
-        );
+        let seals = [(member, seal)].into();
+        let sealing = Sealing::new(Arc::new(store), seals, Arc::new(OwnStatuses::default()));
         let known = Arc::new(Known(Arc::clone(&directory)));
         let links =
             PeerLinks::new(&identity, known, Arc::new(SystemClock), Connections::default()).map_err(text)?;

@@ -90,7 +90,9 @@ async fn signed_refusals_are_limited_per_client() {
     for _ in 0..20 {
         refusal(&bus, draft(SIBLING, SERVICE), true).await;
     }
-    assert_eq!(refusal(&bus, draft(SIBLING, SERVICE), false).await.code, FaultCode::NoRight);
+    let limited = refusal(&bus, draft(SIBLING, SERVICE), false).await;
+    assert_eq!(limited.code, FaultCode::QuotaExceeded);
+    assert!(limited.retry_after.is_some());
     let mut other = draft(CLIENT, STRICT);
     other.context.user_id = None;
     refusal(&bus, other, true).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use tokio::sync::Notify;
-use truc_exchange::ports::PastOutcome;
+use truc_exchange::ports::{PastOutcome, Turn};
 use truc_message::{Header, Parts};
 use truc_model::{Digest, FaultCode};
 use truc_testkit::draft;
@@ -104,7 +104,7 @@ async fn a_stranger_learns_nothing_of_an_outcome() {
     let asked = bus.node(STRANGER).link.outcome(&entry, id, digest_of(&parts)).await.unwrap().0;
     assert!(matches!(asked, PastOutcome::Never), "{asked:?}");
     let asked = bus.node(CONSUMER).link.outcome(&entry, id, Digest([9; 32])).await.unwrap().0;
-    assert!(matches!(asked, PastOutcome::Never), "another digest is another request: {asked:?}");
+    assert!(!matches!(asked, PastOutcome::Answered(..)), "another digest is another request: {asked:?}");
     bus.advance(std::time::Duration::from_secs(3601));
     bus.publish();
     bus.responder.revoke(&bus.node(CONSUMER).auth);
@@ -119,4 +119,23 @@ async fn many_calls_at_once_are_carried_out_once_each() {
     assert!(calls.iter().all(Result::is_ok));
     assert_eq!(bus.node(PROVIDER).services.count(), 64);
     assert_eq!(bus.node(PROVIDER).memory.as_ref().unwrap().len(), 128);
+}
+
+/// Asked while the request is being recorded: that is not "never".
+#[tokio::test]
+async fn a_request_that_is_being_recorded_is_not_promised_away() {
+    let bus = bus().await;
+    let (consumer, provider) = (bus.node(CONSUMER), bus.node(PROVIDER));
+    provider.gate.set_shut(true);
+    let parts = request(&bus, |_| {}).await;
+    let (id, digest) = (Header::parse(&parts.header).unwrap().id, digest_of(&parts));
+    let mut c = consumer.open(provider).await;
+    c.say(Turn::Message(Box::new(parts), bus.clock.now())).await.unwrap();
+    c.say(Turn::Recorded(crate::bus::leaf())).await.unwrap();
+    provider.gate.waited_for(1).await;
+    let asked = consumer.link.outcome(&provider.entry(), id, digest).await.unwrap().0;
+    assert!(matches!(asked, PastOutcome::Open), "{asked:?}");
+    provider.gate.set_shut(false);
+    assert!(matches!(c.hear().await.unwrap(), Turn::Message(..)));
+    assert_eq!(provider.services.count(), 1);
 }

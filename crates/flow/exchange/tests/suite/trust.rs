@@ -328,7 +328,7 @@ async fn a_header_is_judged_before_anything_else() {
     )
     .await;
     let version = header_with(good.clone(), "\"v\":1,", "\"v\":2,");
-    refused(&bus, version, FaultCode::Malformed, "another version").await;
+    refused(&bus, version, FaultCode::UnsupportedVersion, "another version").await;
     let foreign = header_with(good, "NODE:VN/GOV/G01/ss1", "NODE:XX/GOV/G01/ss1");
     refused(&bus, foreign, FaultCode::Malformed, "another instance").await;
     assert_eq!(bus.node(CONSUMER).call(draft(CLIENT, SERVICE)).await.unwrap().status, 200);

@@ -1,6 +1,4 @@
 //! Links over TLS keep the contract of every link.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop where it stands")]
-#![allow(missing_docs, reason = "a test")]
 
 use std::sync::Arc;
 
