@@ -59,6 +59,8 @@ fn the_demo_stays_up_describes_itself_and_takes_its_processes_with_it() {
             ("VN", 4, 3)
         );
         assert!(described.registry.pid.is_some() && described.nodes.iter().all(|node| node.pid.is_some()));
+        let second = truc(&["demo", "--once", "--dir", arg(&dir)]).await;
+        assert_eq!(second.code, 1, "one demo a folder: {}", second.stdout);
         let http = truc_demo::http::HttpClient::default();
         for service in &described.services {
             assert_eq!(http.get(&service.description_url).await.unwrap().status, 200);

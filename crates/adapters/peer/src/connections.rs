@@ -30,6 +30,16 @@ impl Connections {
         cut.len()
     }
 
+    /// Ends every connection, because this node is stopping.
+    pub fn close_all(&self) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        tracing::info!(
+            connections = open.len(),
+            "closing the connections to other nodes: this node is stopping"
+        );
+        open.values().for_each(|(_, token)| token.cancel());
+    }
+
     /// How many are open.
     pub fn count(&self) -> usize {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).len()
@@ -63,7 +73,7 @@ impl<S> Followed<S> {
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         match self.cut.as_mut().poll(context) {
             Poll::Ready(()) => {
-                Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the peer is no longer trusted"))
+                Err(io::Error::new(io::ErrorKind::ConnectionAborted, "this node has closed the connection"))
             }
             Poll::Pending => Ok(()),
         }

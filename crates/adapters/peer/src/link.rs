@@ -96,7 +96,7 @@ impl PeerLinks {
     /// Ends every connection and waits for the tasks that read them.
     pub async fn close(&self) {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.connections.close_untrusted(|_| false);
+        self.connections.close_all();
         self.tasks.close();
         self.tasks.wait().await;
     }

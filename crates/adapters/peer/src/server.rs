@@ -149,7 +149,7 @@ impl PeerDoor {
             if timeout(DRAIN, tasks.wait()).await.is_err() {
                 tracing::warn!("exchanges were still under way when the peer door closed");
             }
-            connections.close_untrusted(|_| false);
+            connections.close_all();
         };
         let (served, ()) = tokio::join!(server, draining);
         drop(accepting.await);

@@ -279,6 +279,11 @@ impl Node {
         )?;
         tracing::info!(node = %self.ground.me, peer = %doors.addresses.peer, edge = %doors.addresses.edge,
             admin = %doors.addresses.admin, "ready");
+        let stopping = shutdown.clone();
+        tasks.spawn(async move {
+            stopping.cancelled().await;
+            tracing::info!("stopping");
+        });
         let served = door.serve(doors.peer, shutdown.clone()).await;
         // However the peer door ended, the other doors close with it.
         shutdown.cancel();
@@ -286,6 +291,7 @@ impl Node {
             ended?;
         }
         self.links.close().await;
+        tracing::info!("stopped");
         Ok(served?)
     }
 }

@@ -45,8 +45,8 @@ const KNOWN: [&str; 8] = [
     "passphrase-file",
     "listen",
     "public-url",
-    "ocsp-validity-minutes",
-    "crl-validity-hours",
+    "ocsp-validity",
+    "crl-validity",
     "tsa-policy",
 ];
 
@@ -97,8 +97,8 @@ impl PkiConfig {
                 "an address and port like 127.0.0.1:8880",
             ),
             public_url: keys.url(),
-            ocsp_validity: Duration::from_secs(60 * keys.number("ocsp-validity-minutes", 60, 5..=10_080)),
-            crl_validity: Duration::from_secs(3600 * keys.number("crl-validity-hours", 24, 1..=720)),
+            ocsp_validity: keys.duration("ocsp-validity", "60m", "5m", "7d"),
+            crl_validity: keys.duration("crl-validity", "24h", "1h", "30d"),
             tsa_policy: keys.parsed(
                 "tsa-policy",
                 PILOT_POLICY,
@@ -116,14 +116,25 @@ impl PkiConfig {
     pub fn to_toml(&self) -> String {
         format!(
             "# Pilot PKI (truc pki): for tests and training, not for production.\nconfig-version = 1\nlisten = {:?}\npublic-url = {:?}\n\
-             ocsp-validity-minutes = {}\ncrl-validity-hours = {}\ntsa-policy = {:?}\n",
+             ocsp-validity = {:?}\ncrl-validity = {:?}\ntsa-policy = {:?}\n",
             self.listen.to_string(),
             self.public_url,
-            self.ocsp_validity.as_secs() / 60,
-            self.crl_validity.as_secs() / 3600,
+            written(self.ocsp_validity),
+            written(self.crl_validity),
             self.tsa_policy.to_string(),
         )
     }
+}
+
+/// Whether `text` can be what clients reach the server under.
+///
+/// # Errors
+/// A sentence that says what to write.
+pub fn check_public_url(text: &str) -> Result<(), String> {
+    let rest = text.strip_prefix("http://").unwrap_or_default();
+    let good = !rest.is_empty() && !rest.starts_with('/') && rest.bytes().all(|b| b.is_ascii_graphic());
+    let wanted = "write http:// (what it serves is signed), host and port, like http://pki.example.vn:8880";
+    if good { Ok(()) } else { Err(wanted.to_owned()) }
 }
 
 /// Takes values out of the table and notes what is wrong, so that all mistakes are told at once.
@@ -169,32 +180,46 @@ impl Keys<'_> {
     fn url(&mut self) -> String {
         let noted = self.mistakes.len();
         let text = self.text("public-url", None);
-        let good = text.starts_with("http://")
-            && text.len() > 7
-            && text.is_ascii()
-            && !text.contains(char::is_whitespace);
-        if !good && self.mistakes.len() == noted {
-            self.mistakes
-                .push(format!("public-url = {text:?} must start with http:// (what it serves is signed)"));
+        if let Err(problem) = check_public_url(&text)
+            && self.mistakes.len() == noted
+        {
+            self.mistakes.push(format!("public-url = {text:?}: {problem}"));
         }
         text
     }
 
-    fn number(&mut self, key: &str, default: u64, range: std::ops::RangeInclusive<u64>) -> u64 {
-        let value = match self.table.get(key) {
-            None => return default,
-            Some(Value::Integer(value)) => u64::try_from(*value).ok(),
-            Some(_) => None,
-        };
-        value.filter(|v| range.contains(v)).unwrap_or_else(|| {
+    /// A duration with its unit, not outside `low` to `high`.
+    fn duration(&mut self, key: &str, default: &str, low: &str, high: &str) -> Duration {
+        let read = |text: &str| duration(text).unwrap_or_default();
+        let Some(value) = self.table.get(key) else { return read(default) };
+        let value = value.as_str().and_then(duration);
+        value.filter(|v| (read(low)..=read(high)).contains(v)).unwrap_or_else(|| {
             self.mistakes.push(format!(
-                "{key} must be a whole number from {} to {}",
-                range.start(),
-                range.end()
+                "{key} must be a duration with its unit (s, m, h, d) from \"{low}\" to \"{high}\", like {key} = \"{default}\""
             ));
-            default
+            read(default)
         })
     }
+}
+
+/// A duration as every configuration file of Trục writes it (protocol P10.5): `90s`, `60m`, `24h`, `7d`.
+fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
+    let seconds = match unit.trim_start() {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(seconds).map(Duration::from_secs)
+}
+
+/// The duration as [`duration`] reads it.
+fn written(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let units = [(3600, "h"), (60, "m")].into_iter().find(|(factor, _)| seconds.is_multiple_of(*factor));
+    units.map_or_else(|| format!("{seconds}s"), |(factor, unit)| format!("{}{unit}", seconds / factor))
 }
 
 #[cfg(test)]
@@ -222,12 +247,23 @@ mod tests {
 
     #[test]
     fn every_mistake_is_told_at_once() {
-        let error = parse("config-version = 2\nlisten = \"here\"\npublic-url = \"https://x\"\ncrl-validity-hours = 0\nport = 1\n")
+        let error = parse("config-version = 2\nlisten = \"here\"\npublic-url = \"https://x\"\ncrl-validity = \"0h\"\nport = 1\n")
             .unwrap_err();
         assert_eq!(error.mistakes.len(), 5, "{error}");
         let text = error.to_string();
-        for key in ["config-version", "listen", "public-url", "crl-validity-hours", "port"] {
+        for key in ["config-version", "listen", "public-url", "crl-validity", "port"] {
             assert!(text.contains(key), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_have_units() {
+        let with = |line: &str| parse(&format!("config-version = 1\npublic-url = \"http://x\"\n{line}\n"));
+        let config = with("ocsp-validity = \"90m\"\ncrl-validity = \"2d\"").unwrap();
+        assert_eq!((config.ocsp_validity.as_secs(), config.crl_validity.as_secs()), (5400, 172_800));
+        for bad in ["60", "\"60\"", "\"1 week\"", "\"4m\"", "\"8d\"", "\"99999999999999999999d\""] {
+            let error = with(&format!("ocsp-validity = {bad}")).unwrap_err();
+            assert!(error.to_string().contains("like ocsp-validity = \"60m\""), "{bad}: {error}");
         }
     }
 

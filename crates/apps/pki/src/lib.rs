@@ -17,7 +17,7 @@ mod server;
 mod setup;
 mod tsa;
 
-pub use config::{ConfigError, PkiConfig};
+pub use config::{ConfigError, PkiConfig, check_public_url};
 pub use encoding::subject_public_key_info;
 pub use error::PkiError;
 pub use ledger::{IssuedCertificate, Revocation, RevocationReason, Serial};

@@ -1,4 +1,4 @@
-//! The administration API: HTTP on loopback, `Authorization: Bearer`, JSON.
+//! The admin API: HTTP on loopback, `Authorization: Bearer`, JSON.
 
 use std::sync::Arc;
 use std::time::Duration;

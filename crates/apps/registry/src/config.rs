@@ -13,9 +13,9 @@ pub struct RegistryConfig {
     pub data: PathBuf,
     /// Where nodes connect.
     pub listen: SocketAddr,
-    /// Where the administration API listens; a loopback address.
+    /// Where the admin API listens; a loopback address.
     pub admin_listen: SocketAddr,
-    /// The file with the administration token.
+    /// The file with the admin token.
     pub admin_token_file: PathBuf,
     /// The file with the passphrase of the key files.
     pub passphrase_file: PathBuf,

@@ -1,4 +1,4 @@
-//! How the verbs reach the registry: the folder itself while nothing runs on it, the administration API otherwise.
+//! How the verbs reach the registry: the folder itself while nothing runs on it, the admin API otherwise.
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The registry as a program: its folder, configuration, running service, administration API, and what stands behind the
+//! The registry as a program: its folder, configuration, running service, admin API, and what stands behind the
 //! verbs of `truc registry …`.
 //!
 //! It wires governance, key store, journal and the gRPC door together. It must not decide anything itself (that is

@@ -38,7 +38,7 @@ pub(crate) struct Job {
 pub struct Running {
     /// Where nodes connect.
     pub listen: SocketAddr,
-    /// Where the administration API listens.
+    /// Where the admin API listens.
     pub admin: SocketAddr,
     stop: CancellationToken,
     tasks: JoinSet<Result<(), RegistryError>>,
@@ -69,12 +69,18 @@ impl Running {
     }
 }
 
-/// Runs the registry of a configuration file until `stop`.
+/// Runs the registry of a configuration file until `stop`; `ready` is told once everything listens.
 ///
 /// # Errors
 /// [`RegistryError`].
-pub async fn run(config: &Path, clock: Arc<dyn Clock>, stop: CancellationToken) -> Result<(), RegistryError> {
+pub async fn run(
+    config: &Path,
+    clock: Arc<dyn Clock>,
+    ready: impl FnOnce(&Running),
+    stop: CancellationToken,
+) -> Result<(), RegistryError> {
     let running = start(&RegistryConfig::load(config)?, clock).await?;
+    ready(&running);
     let ending = running.stop.clone();
     let watcher = tokio::spawn(async move {
         stop.cancelled().await;

@@ -31,7 +31,7 @@ pub struct InitOptions {
     pub listen: SocketAddr,
     /// What nodes call it: `host:port` for the anchor.
     pub public_address: String,
-    /// Where its administration API listens.
+    /// Where its admin API listens.
     pub admin_listen: SocketAddr,
 }
 

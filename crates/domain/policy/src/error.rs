@@ -15,10 +15,10 @@ pub enum PolicyError {
     #[error("{0} is reserved for the bus: choose another service code")]
     ReservedCode(String),
     /// A service with this id is there.
-    #[error("service {0} exists already: change it, or choose another code")]
+    #[error("service {0} exists already: replace its definition (PUT, or truc service add --replace), or choose another code")]
     ServiceExists(ServiceId),
     /// There is no such service.
-    #[error("service {0} does not exist: add it first")]
+    #[error("there is no service {0} at this node: truc service list shows those there are, truc service add adds one")]
     UnknownService(ServiceId),
     /// A field of the definition breaks a rule.
     #[error("{field}: {problem}")]
@@ -29,16 +29,16 @@ pub enum PolicyError {
         problem: String,
     },
     /// The same right was granted before.
-    #[error("this right was granted before, as {0}")]
+    #[error("this right was granted before, as {0}; nothing is left to do")]
     RightExists(RightId),
     /// There is no such right.
-    #[error("no right {0}: see the list of rights")]
+    #[error("there is no right {0} at this node: truc access list shows those there are")]
     UnknownRight(RightId),
     /// The subject is of another instance.
-    #[error("{0} is of another instance than the service")]
+    #[error("{0} is of another instance than the service: only subjects of the same instance can be granted rights")]
     ForeignSubject(String),
     /// The owner has a group with this code.
-    #[error("{owner} has a local group {code} already")]
+    #[error("{owner} has a local group {code} already: use it, or choose another code")]
     GroupExists {
         /// The owner.
         owner: SubsystemId,
@@ -46,7 +46,7 @@ pub enum PolicyError {
         code: GroupCode,
     },
     /// The owner has no group with this code.
-    #[error("{owner} has no local group {code}: add it first")]
+    #[error("{owner} has no local group {code}: truc access group list shows those there are, truc access group add makes one")]
     UnknownGroup {
         /// The owner.
         owner: SubsystemId,
@@ -62,9 +62,9 @@ pub enum PolicyError {
         right: RightId,
     },
     /// It is in the group already.
-    #[error("{0} is in the group already")]
+    #[error("{0} is in the group already; nothing is left to do")]
     AlreadyInGroup(String),
     /// It is not in the group.
-    #[error("{0} is not in the group")]
+    #[error("{0} is not in the group: truc access group list shows who is")]
     NotInGroup(String),
 }

@@ -139,7 +139,10 @@ impl Policy {
         });
         // The path is not told: it may name a citizen.
         let right = matching.ok_or_else(|| {
-            let detail = format!("{} has no right to {} {}", call.client, call.method, call.service);
+            let detail = format!(
+                "{} has no right to {} this path of {}; see allowedMethods",
+                call.client, call.method, call.service
+            );
             Fault::provider(FaultCode::NoRight, detail)
         })?;
         Ok(Judgement { target: ServiceTarget::Service(Arc::clone(service)), right: Some(right.id()) })

@@ -75,13 +75,15 @@ impl Policy {
     ) -> Result<Arc<ServiceDefinition>, Fault> {
         let mut codes =
             query.unwrap_or_default().split('&').filter_map(|pair| pair.strip_prefix("serviceCode="));
-        let (Some(code), None) = (codes.next(), codes.next()) else {
-            return Err(malformed("getOpenAPI needs one parameter serviceCode".to_owned()));
+        let (code, further) = (codes.next(), codes.next());
+        let (Some(code), None) = (code, further) else {
+            let problem = if code.is_none() { "is missing" } else { "is given twice" };
+            return Err(malformed(format!("serviceCode {problem}: ask …/getOpenAPI?serviceCode=CODE")));
         };
         let id = subsystem.service(&decode(code)).map_err(|e| malformed(format!("serviceCode: {e}")))?;
         let service = self.service(&id).ok_or_else(|| unknown_service(&id))?;
         if service.kind != ServiceKind::OpenApi || service.description_url.is_none() {
-            return Err(malformed(format!("{id} has no OpenAPI description")));
+            return Err(malformed(format!("{id} has no OpenAPI description; listMethods shows which services have one")));
         }
         Ok(Arc::clone(service))
     }

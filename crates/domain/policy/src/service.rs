@@ -147,7 +147,7 @@ impl ServiceDefinition {
             return bad("descriptionUrl", "an OpenAPI service needs the address of its document");
         }
         if self.timeout < Duration::from_millis(1) || self.timeout > MAX_TIMEOUT {
-            return bad("timeoutMs", "is 1 to 270000 milliseconds");
+            return bad("timeoutMs", "write 1 to 270000 milliseconds, at most 270s");
         }
         if self.endpoints.len() > ENDPOINT_LIMIT {
             return bad("endpoints", "at most 2000 can be listed");

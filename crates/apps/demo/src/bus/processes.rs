@@ -160,13 +160,15 @@ impl Processes {
             |reason: String| BusError::Process { name: process.name.clone(), reason, log: log.clone() };
         let until = Instant::now() + UP_WITHIN;
         loop {
-            if self.is_up(process).await {
-                return Ok(());
-            }
+            let up = self.is_up(process).await;
+            // Looked at after the answer, which might be another process's.
             if let Some((_, child)) = self.running.iter_mut().find(|(p, _)| p.name == process.name)
                 && let Ok(Some(status)) = child.try_wait()
             {
                 return Err(not_up(format!("it ended with {status}")));
+            }
+            if up {
+                return Ok(());
             }
             if Instant::now() > until {
                 return Err(not_up("it does not answer".into()));
@@ -180,10 +182,25 @@ impl Processes {
             Up::Get(url) => self.http.get(url).await.is_ok_and(|answer| answer.status.is_success()),
             Up::Listens(port) => tokio::net::TcpStream::connect(("127.0.0.1", *port)).await.is_ok(),
             Up::Node(plan) => match admin_client(&self.layout, plan) {
-                Ok(admin) => admin.status().await.is_ok(),
+                Ok(admin) => {
+                    admin.status().await.is_ok_and(|status| Some(status.pid) == self.pid(&process.name))
+                }
                 Err(_) => false,
             },
         }
+    }
+
+    /// Takes out the parts that have ended by themselves, with their logs.
+    pub fn ended(&mut self) -> Vec<(Process, PathBuf)> {
+        let (running, ended): (Vec<_>, Vec<_>) = std::mem::take(&mut self.running)
+            .into_iter()
+            .map(|(process, mut child)| {
+                let alive = matches!(child.try_wait(), Ok(None));
+                (process, child, alive)
+            })
+            .partition(|(_, _, alive)| *alive);
+        self.running = running.into_iter().map(|(process, child, _)| (process, child)).collect();
+        ended.into_iter().map(|(process, _, _)| (process.clone(), self.log(&process))).collect()
     }
 
     /// The process id of a running part.

@@ -5,8 +5,9 @@ mod proof;
 mod steps;
 mod teller;
 
-use std::path::PathBuf;
-use std::time::Instant;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +16,9 @@ use crate::description;
 use crate::http::HttpClient;
 use steps::Tale;
 use teller::Teller;
+
+/// How often a demo that stays up looks after its processes.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// How the demo is run.
 #[derive(Debug, Clone)]
@@ -33,6 +37,7 @@ pub struct DemoOptions {
 /// # Errors
 /// [`BusError`] when the bus does not stand.
 pub async fn run(options: DemoOptions, stop: CancellationToken) -> Result<bool, BusError> {
+    let _only_one = take_folder(&options.bus.dir)?;
     let teller = Teller::new();
     teller.opening(&options.bus.dir);
     let begun = Instant::now();
@@ -43,10 +48,42 @@ pub async fn run(options: DemoOptions, stop: CancellationToken) -> Result<bool, 
         && !options.once
     {
         teller.staying(&layout, &processes, &options.program);
-        stop.cancelled().await;
+        stay(&mut processes, &teller, &options, &stop).await;
     }
     processes.stop_all().await;
+    if options.once {
+        // Where everything lies, for whoever starts it again; nothing runs any more.
+        description::write(&layout, &processes)?;
+    }
     told
+}
+
+/// Two demos in one folder would talk to each other's processes.
+fn take_folder(dir: &Path) -> Result<File, BusError> {
+    std::fs::create_dir_all(dir).map_err(|e| BusError::file(dir, e))?;
+    let path = dir.join("lock");
+    let lock = File::options().create(true).append(true).open(&path).map_err(|e| BusError::file(&path, e))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(std::fs::TryLockError::WouldBlock) => Err(BusError::file(
+            dir,
+            "a demo already runs in this folder; end it, or choose another with --dir",
+        )),
+        Err(std::fs::TryLockError::Error(error)) => Err(BusError::file(&path, error)),
+    }
+}
+
+/// Stays up until told to stop, and says so when a process ends by itself.
+async fn stay(processes: &mut Processes, teller: &Teller, options: &DemoOptions, stop: &CancellationToken) {
+    while !stop.is_cancelled() {
+        for (process, log) in processes.ended() {
+            teller.lost(&process, &log, &options.program);
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
 }
 
 async fn tell(
@@ -73,11 +110,13 @@ async fn tell(
         first_call: None,
         container: None,
     };
-    let all_well = tokio::select! {
-        all_well = steps::tell(&mut tale, teller) => all_well,
+    let tally = tokio::select! {
+        tally = steps::tell(&mut tale, teller) => tally,
         () = stop.cancelled() => return Ok(false),
     };
-    description::write(layout, processes)?;
-    teller.closing(begun, all_well);
-    Ok(all_well)
+    if !options.once {
+        description::write(layout, processes)?;
+    }
+    teller.closing(begun, tally);
+    Ok(tally.failed == 0)
 }

@@ -101,7 +101,9 @@ pub(crate) async fn verified_by_openssl(tale: &mut Tale<'_>) -> Result<Ended, St
             if !well {
                 return Err(said);
             }
-            seen.push(format!("{}: CMS Verification successful", message.kind.as_str()));
+            let line =
+                said.lines().find(|line| line.contains("successful")).unwrap_or("exit code 0").to_owned();
+            seen.push(format!("{}: {line}", message.kind.as_str()));
         } else {
             seen.push(by_hand(&args));
         }

@@ -25,26 +25,38 @@ pub(crate) struct Tale<'a> {
     pub(crate) container: Option<PathBuf>,
 }
 
+/// How the steps ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Tally {
+    pub(crate) well: usize,
+    pub(crate) skipped: usize,
+    pub(crate) failed: usize,
+}
+
 type Told = Result<Ended, String>;
 
 macro_rules! steps {
     ($tale:ident, $teller:ident, $( $vi:literal $en:literal => $step:expr ),+ $(,)?) => {{
-        let mut all_well = true;
+        let mut tally = Tally::default();
         let mut number = 0;
         $(
             number += 1;
             $teller.step(number, $vi, $en);
             let begun = Instant::now();
             let ended: Told = $step.await;
-            all_well &= ended.is_ok();
+            match &ended {
+                Ok(Ended::Well(_)) => tally.well += 1,
+                Ok(Ended::Skipped(_)) => tally.skipped += 1,
+                Err(_) => tally.failed += 1,
+            }
             $teller.ended(&ended, begun.elapsed());
         )+
-        all_well
+        tally
     }};
 }
 
-/// Tells every step; true when all went as told.
-pub(crate) async fn tell(tale: &mut Tale<'_>, teller: &Teller) -> bool {
+/// Tells every step.
+pub(crate) async fn tell(tale: &mut Tale<'_>, teller: &Teller) -> Tally {
     steps! { tale, teller,
         "Cán bộ một cửa ở Hà Nội tra cứu một công dân tại CSDL dân cư (xác minh rồi mới cung cấp)."
         "An officer at a Hà Nội one-stop desk asks the population register about a citizen (verify, then disclose)."
@@ -52,7 +64,7 @@ pub(crate) async fn tell(tale: &mut Tale<'_>, teller: &Teller) -> bool {
         "Cùng cán bộ đó lấy các thửa đất của công dân này từ CSDL đất đai."
         "The same officer pulls that citizen's parcels from the land register."
             => pull_parcels(tale),
-        "Sai ngày sinh: CSDL dân cư trả lời KHÔNG KHỚP; đó là câu trả lời của CSDL, không phải lỗi của bus."
+        "Sai ngày sinh: CSDL dân cư trả lời KHÔNG KHỚP; đó là câu trả lời của CSDL, không phải lỗi của trục."
         "A wrong date of birth: the register answers NOT_MATCHING; its own answer, not a fault of the bus."
             => wrong_birth(tale),
         "Một cửa số 10 chưa được cấp quyền: bị từ chối, và lời từ chối có chữ ký của Bộ Công an."
@@ -152,7 +164,8 @@ async fn pull_parcels(tale: &mut Tale<'_>) -> Told {
         .iter()
         .map(|p| {
             format!(
-                "tờ {} thửa {}, {} m²",
+                "xã {} tờ {} thửa {}, {} m²",
+                text(p, "maXa"),
                 text(p, "soHieuToBanDo"),
                 text(p, "soThuTuThua"),
                 text(p, "dienTich")
@@ -226,6 +239,8 @@ async fn unregistered(tale: &mut Tale<'_>) -> Told {
 
 async fn registry_away(tale: &mut Tale<'_>) -> Told {
     tale.processes.stop("registry").await.map_err(|e| e.to_string())?;
+    let gone = tokio::net::TcpStream::connect(("127.0.0.1", tale.layout.registry.0)).await.is_err();
+    expect(gone, || "the registry still answers".into())?;
     let answer = tale.call("mot-cua-so-2", "POST", LOOK_UP, &tale.question()).await?;
     expect(answer.status == 200, || shown(&answer))?;
     Ok(Ended::Well("HTTP 200 khi không có sổ đăng ký / with no registry".into()))

@@ -8,7 +8,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::bus::{Layout, Processes};
+use super::steps::Tally;
+use crate::bus::{Layout, Process, Processes};
 
 /// Tells on standard output; progress goes to standard error.
 pub(crate) struct Teller;
@@ -27,7 +28,7 @@ impl Teller {
     }
 
     pub(crate) fn opening(&self, dir: &Path) {
-        println!("Trục: một bus dữ liệu hoàn chỉnh trên máy này / a whole data bus on this machine");
+        println!("Trục: cả một trục liên thông dữ liệu trên máy này / a whole data bus on this machine");
         println!("Mọi người trong câu chuyện đều là DỮ LIỆU GIẢ LẬP / everybody in this story is synthetic");
         println!("Thư mục / folder: {}\n", dir.display());
     }
@@ -37,11 +38,11 @@ impl Teller {
     }
 
     pub(crate) fn standing(&self, begun: Instant) {
+        let seconds = begun.elapsed().as_secs_f64();
         println!(
-            "Bus đã chạy sau {:.1} s: sổ đăng ký, PKI thử nghiệm, 4 nút, 2 CSDL, mỗi phần một tiến trình.\n\
-             The bus stands after {:.1} s: registry, pilot PKI, 4 nodes, 2 registers, each its own process.\n",
-            begun.elapsed().as_secs_f64(),
-            begun.elapsed().as_secs_f64()
+            "Trục đã chạy sau {} s: sổ đăng ký, PKI thử nghiệm, 4 nút, 2 CSDL, mỗi phần một tiến trình.\n\
+             The bus stands after {seconds:.1} s: registry, pilot PKI, 4 nodes, 2 registers, each its own process.\n",
+            vietnamese(seconds),
         );
     }
 
@@ -58,21 +59,35 @@ impl Teller {
         }
     }
 
-    pub(crate) fn closing(&self, begun: Instant, all_well: bool) {
+    pub(crate) fn closing(&self, begun: Instant, tally: Tally) {
         let seconds = begun.elapsed().as_secs_f64();
-        if all_well {
-            println!(
-                "Mọi bước diễn ra đúng như kể, {seconds:.1} s. / Every step went as told, {seconds:.1} s."
-            );
-        } else {
-            println!(
-                "Có bước không diễn ra như kể ({seconds:.1} s). / A step did not go as told ({seconds:.1} s)."
-            );
+        let Tally { well, skipped, failed } = tally;
+        let vi = vietnamese(seconds);
+        match (skipped, failed) {
+            (0, 0) => {
+                println!("Mọi bước diễn ra đúng như kể, {vi} s. / Every step went as told, {seconds:.1} s.")
+            }
+            (_, 0) => println!(
+                "{well} bước đúng như kể, {skipped} bước BỎ QUA, {vi} s. / {well} steps as told, {skipped} SKIPPED, {seconds:.1} s."
+            ),
+            _ => println!(
+                "{failed} bước KHÔNG như kể, {vi} s. / {failed} steps did NOT go as told, {seconds:.1} s."
+            ),
         }
     }
 
+    /// One of the bus's processes has ended by itself.
+    pub(crate) fn lost(&self, process: &Process, log: &Path, program: &Path) {
+        println!(
+            "‼ Tiến trình đã dừng / process has ended: {} (log: {}). {}",
+            process.name,
+            log.display(),
+            process.command(program)
+        );
+    }
+
     pub(crate) fn staying(&self, layout: &Layout, processes: &Processes, program: &Path) {
-        println!("\nBus vẫn chạy; nhấn Ctrl-C để dừng. / The bus stays up; Ctrl-C ends it.");
+        println!("\nTrục vẫn chạy; nhấn Ctrl-C để dừng. / The bus stays up; Ctrl-C ends it.");
         println!("Mô tả / description: {}", layout.dir.join("demo.json").display());
         println!("Chạy lại từng phần bằng tay / to start any one process again by hand:");
         let mut all = vec![processes.pki(), processes.registry()];
@@ -90,6 +105,11 @@ impl Teller {
             );
         }
     }
+}
+
+/// Seconds with a decimal comma.
+fn vietnamese(seconds: f64) -> String {
+    format!("{seconds:.1}").replace('.', ",")
 }
 
 fn indented(text: &str) -> String {

@@ -14,6 +14,7 @@ use crate::out;
 
 /// Groups of one subsystem's own, to which rights may be granted
 #[derive(Subcommand)]
+#[command(after_help = "Example:\n  truc access group list")]
 pub(crate) enum Group {
     /// Make a local group
     #[command(
@@ -137,6 +138,7 @@ impl Group {
 
 /// Who may call which service; what is not granted is denied
 #[derive(Subcommand)]
+#[command(after_help = "Example:\n  truc access list --config node.toml")]
 pub(crate) enum Access {
     /// Grant a right; it takes effect at once
     #[command(

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
 use base64::Engine as _;
 use bytes::Bytes;
 use clap::Args;
@@ -36,7 +36,7 @@ pub(crate) struct Call {
     /// The HTTP method
     method: Method,
     /// The path below the service, with the query; it begins with /
-    #[arg(default_value = "")]
+    #[arg(default_value = "", value_parser = below)]
     path: String,
     /// The calling subsystem (X-Road-Client)
     #[arg(long, value_name = "SUBSYSTEM")]
@@ -60,8 +60,8 @@ pub(crate) struct Call {
     #[arg(long, default_value = "application/json", value_name = "TYPE")]
     content_type: String,
     /// A further header; several may be given
-    #[arg(long = "header", value_name = "NAME:VALUE")]
-    headers: Vec<String>,
+    #[arg(long = "header", value_name = "NAME:VALUE", value_parser = header)]
+    headers: Vec<(HeaderName, HeaderValue)>,
     /// The node's configuration file, from which its edge is known
     #[arg(long, default_value = "node.toml", value_name = "FILE")]
     config: PathBuf,
@@ -78,9 +78,6 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        if !self.path.is_empty() && !self.path.starts_with('/') {
-            bail!("the path {:?} must begin with /", self.path);
-        }
         let edge = match self.edge {
             Some(edge) => edge,
             None => {
@@ -136,16 +133,29 @@ impl Call {
         if self.body.is_some() {
             headers.insert("content-type", HeaderValue::from_str(&self.content_type)?);
         }
-        for header in &self.headers {
-            let (name, value) =
-                header.split_once(':').with_context(|| format!("{header:?} is not NAME:VALUE"))?;
-            headers.append(
-                HeaderName::from_bytes(name.trim().as_bytes())?,
-                HeaderValue::from_str(value.trim())?,
-            );
+        for (name, value) in &self.headers {
+            headers.append(name, value.clone());
         }
         Ok(headers)
     }
+}
+
+/// For clap: the path below a service.
+fn below(text: &str) -> Result<String, String> {
+    if !text.is_empty() && !text.starts_with('/') {
+        return Err("the path begins with /, like /cong-dan/tra-cuu".to_owned());
+    }
+    let readable = text.is_empty() || text.parse::<http::uri::PathAndQuery>().is_ok();
+    readable.then(|| text.to_owned()).ok_or_else(|| "percent-encode what is not ASCII".to_owned())
+}
+
+/// For clap: a further header.
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let like = "write NAME:VALUE, like X-Road-Issue:HS-2026-001";
+    let (name, value) = text.split_once(':').ok_or_else(|| like.to_owned())?;
+    let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|e| format!("{e}; {like}"))?;
+    let value = HeaderValue::from_str(value.trim()).map_err(|e| format!("{e}; {like}"))?;
+    Ok((name, value))
 }
 
 async fn body(file: &Path) -> anyhow::Result<Bytes> {

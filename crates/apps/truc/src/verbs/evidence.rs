@@ -20,6 +20,7 @@ use crate::out;
 
 /// The recorded exchanges of a node, running or stopped
 #[derive(Subcommand)]
+#[command(after_help = "Example:\n  truc evidence list --config node.toml")]
 pub(crate) enum Evidence {
     /// List exchanges, newest first
     #[command(

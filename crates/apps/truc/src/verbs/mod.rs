@@ -42,6 +42,20 @@ fn duration(text: &str) -> Result<std::time::Duration, String> {
         .ok_or_else(|| "write a number with a unit, like 90s, 10m or 1h".to_owned())
 }
 
+/// For clap: how long a provider's system may take.
+fn service_timeout(text: &str) -> Result<std::time::Duration, String> {
+    let span = duration(text)?;
+    if span.is_zero() || span > truc_policy::MAX_TIMEOUT {
+        return Err(format!("write a duration longer than 0, at most {}s", truc_policy::MAX_TIMEOUT.as_secs()));
+    }
+    Ok(span)
+}
+
+/// For clap: `host:port` as others call it.
+fn host_port(text: &str) -> Result<String, String> {
+    truc_directory::check_address(text).map(|()| text.to_owned())
+}
+
 /// For clap: a size with its unit.
 fn size(text: &str) -> Result<u64, String> {
     truc_node::config::parse_size(text)

@@ -17,6 +17,7 @@ use crate::stop::Until;
 
 /// A node: the gateway a member runs
 #[derive(Subcommand)]
+#[command(after_help = "Example:\n  truc node run --config node.toml")]
 pub(crate) enum Node {
     /// Make a new node: folder, keys, configuration file, certificate requests
     #[command(
@@ -35,13 +36,13 @@ pub(crate) enum Node {
         /// The registry's anchor file, to be copied into the folder
         #[arg(long, value_name = "FILE")]
         anchor: Option<PathBuf>,
-        /// Where other nodes connect
+        /// Where other nodes connect [default: 127.0.0.1:5500]
         #[arg(long, value_name = "ADDRESS")]
         peer_listen: Option<SocketAddr>,
-        /// Where information systems call
+        /// Where information systems call [default: 127.0.0.1:8080]
         #[arg(long, value_name = "ADDRESS")]
         edge_listen: Option<SocketAddr>,
-        /// Where the admin API answers
+        /// Where the admin API answers [default: 127.0.0.1:4000]
         #[arg(long, value_name = "ADDRESS")]
         admin_listen: Option<SocketAddr>,
         /// Print what was made as one JSON object

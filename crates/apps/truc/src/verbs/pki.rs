@@ -20,6 +20,7 @@ use crate::stop::Until;
 
 /// A pilot PKI: CA, OCSP responder and time-stamp authority. Not for production
 #[derive(Subcommand)]
+#[command(after_help = "Example:\n  truc pki run --config pki.toml")]
 pub(crate) enum Pki {
     /// Make a new PKI: keys, certificates, configuration
     #[command(
@@ -30,7 +31,7 @@ pub(crate) enum Pki {
         #[arg(long, value_name = "DIR")]
         dir: PathBuf,
         /// What nodes reach it under; written into every certificate
-        #[arg(long, value_name = "URL")]
+        #[arg(long, value_name = "URL", value_parser = public_url)]
         public_url: String,
         /// Where it listens
         #[arg(long, default_value = "127.0.0.1:8880", value_name = "ADDRESS")]
@@ -38,6 +39,9 @@ pub(crate) enum Pki {
         /// Common name of the CA
         #[arg(long)]
         name: Option<String>,
+        /// Print what was made as one JSON object, instead of the CA's certificate
+        #[arg(long)]
+        json: bool,
     },
     /// Run CA, OCSP responder and time-stamp authority until told to stop
     #[command(after_help = "Example:\n  truc pki run --config pki.toml")]
@@ -124,6 +128,7 @@ impl From<Reason> for RevocationReason {
 
 /// Issue a certificate for a request
 #[derive(Subcommand)]
+#[command(after_help = "Example:\n  truc pki issue sign VN/GOV/H26 --csr sign.csr --organization Hanoi --out sign.pem")]
 pub(crate) enum Issue {
     /// A member's seal
     #[command(
@@ -168,12 +173,21 @@ pub(crate) struct Wish {
 impl Pki {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         match self {
-            Self::Init { dir, public_url, listen, name } => {
+            Self::Init { dir, public_url, listen, name, json } => {
                 let mut options = InitOptions::default();
                 options.name = name.unwrap_or(options.name);
                 let made = Box::pin(truc_pki::Pki::init_folder(&dir, listen, &public_url, &options, clock()));
                 let pki = made.await?;
-                out::data(pki.ca_pem()?.as_bytes())?;
+                if json {
+                    let file = |name: &str| dir.join(name);
+                    let base = public_url.trim_end_matches('/');
+                    out::json(&json!({
+                        "config": file("pki.toml"), "ca": file("ca.pem"), "tsa": file("tsa.pem"),
+                        "ocspUrl": format!("{base}/ocsp"), "crlUrl": format!("{base}/crl"), "tsaUrl": format!("{base}/tsa"),
+                    }))?;
+                } else {
+                    out::data(pki.ca_pem()?.as_bytes())?;
+                }
                 out::note(format!(
                     "made in {}; run it with truc pki run --config {0}/pki.toml",
                     dir.display()
@@ -181,6 +195,7 @@ impl Pki {
             }
             Self::Run { at, until, json } => {
                 let ready = move |address: SocketAddr| {
+                    out::note(format!("the pilot PKI is up: {address}"));
                     if json && let Err(error) = out::json(&json!({ "listen": address })) {
                         out::note(error);
                     }
@@ -226,6 +241,11 @@ async fn write(file: Option<&Path>, certificate: &Certificate) -> anyhow::Result
         None => Ok(out::data(text.as_bytes())?),
         Some(file) => tokio::fs::write(file, text).await.with_context(|| file.display().to_string()),
     }
+}
+
+/// For clap: what the PKI is reached under.
+fn public_url(text: &str) -> Result<String, String> {
+    truc_pki::check_public_url(text).map(|()| text.to_owned())
 }
 
 /// RFC 7468.

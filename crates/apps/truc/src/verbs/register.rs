@@ -11,8 +11,9 @@ use super::read;
 use crate::out;
 use crate::stop::Until;
 
-/// The demo's registers of synthetic data
+/// The demo's registers of synthetic data; truc demo starts them
 #[derive(Subcommand)]
+#[command(after_help = "Example:\n  truc register run --config csdl-dancu.toml")]
 pub(crate) enum Register {
     /// Run a register until it is told to stop
     #[command(after_help = "Example:\n  truc register run --config csdl-dancu.toml")]

@@ -16,12 +16,13 @@ use truc_registry::{
 };
 
 use super::registry_trust::{Authority, Group};
-use super::{clock, read};
+use super::{clock, host_port, read};
 use crate::out;
 use crate::stop::Until;
 
 /// The registry: who is a member, which node speaks for whom, which certificates count
 #[derive(Subcommand)]
+#[command(after_help = "Example:\n  truc registry run --config registry.toml")]
 pub(crate) enum Registry {
     /// Make a new registry: keys, anchor, configuration, and the first, empty directory
     #[command(
@@ -32,15 +33,15 @@ pub(crate) enum Registry {
         #[arg(long, value_name = "DIR")]
         dir: PathBuf,
         /// The instance code
-        #[arg(long, value_name = "CODE")]
+        #[arg(long, value_name = "CODE", value_parser = instance)]
         instance: String,
         /// What nodes call it: host:port, written into the anchor
-        #[arg(long, value_name = "HOST:PORT")]
+        #[arg(long, value_name = "HOST:PORT", value_parser = host_port)]
         public_address: String,
         /// Where it listens for nodes
         #[arg(long, default_value = "0.0.0.0:4001", value_name = "ADDRESS")]
         listen: SocketAddr,
-        /// Where its administration API listens
+        /// Where its admin API listens; a loopback address
         #[arg(long, default_value = "127.0.0.1:4000", value_name = "ADDRESS")]
         admin_listen: SocketAddr,
         /// Print what was made as one JSON object
@@ -55,6 +56,9 @@ pub(crate) enum Registry {
         config: PathBuf,
         #[command(flatten)]
         until: Until,
+        /// Once it listens, print its addresses as one JSON object on standard output
+        #[arg(long)]
+        json: bool,
     },
     #[command(subcommand)]
     Member(Member),
@@ -112,6 +116,7 @@ impl At {
 
 /// Members
 #[derive(Subcommand)]
+#[command(after_help = "Example:\n  truc registry member list")]
 pub(crate) enum Member {
     /// Admit a member
     #[command(
@@ -162,8 +167,8 @@ pub(crate) enum Member {
         #[arg(long, value_name = "MEMBER")]
         successor: Option<MemberId>,
         /// Which subsystem continues as which; several may be given
-        #[arg(long = "continue", value_name = "FROM=TO")]
-        continuations: Vec<String>,
+        #[arg(long = "continue", value_name = "FROM=TO", value_parser = continuation)]
+        continuations: Vec<Continuation>,
         #[command(flatten)]
         at: At,
     },
@@ -171,6 +176,7 @@ pub(crate) enum Member {
 
 /// Information systems of members
 #[derive(Subcommand)]
+#[command(after_help = "Example:\n  truc registry subsystem add VN/GOV/H26/mot-cua-so-1 --name 'Một cửa số 1'")]
 pub(crate) enum Subsystem {
     /// Register an information system
     #[command(
@@ -189,6 +195,7 @@ pub(crate) enum Subsystem {
 
 /// Nodes
 #[derive(Subcommand)]
+#[command(after_help = "Example:\n  truc registry node list")]
 pub(crate) enum NodeVerb {
     /// Register a node
     #[command(
@@ -198,7 +205,7 @@ pub(crate) enum NodeVerb {
         /// Its id
         id: NodeId,
         /// host:port of its peer door
-        #[arg(long, value_name = "HOST:PORT")]
+        #[arg(long, value_name = "HOST:PORT", value_parser = host_port)]
         address: String,
         /// Its public log key in hexadecimal, as truc node init tells it
         #[arg(long, value_name = "HEX", value_parser = log_key)]
@@ -223,7 +230,7 @@ pub(crate) enum NodeVerb {
         /// Its id
         id: NodeId,
         /// host:port of its peer door
-        #[arg(long, value_name = "HOST:PORT")]
+        #[arg(long, value_name = "HOST:PORT", value_parser = host_port)]
         address: String,
         #[command(flatten)]
         at: At,
@@ -272,6 +279,7 @@ impl From<UsageArg> for Usage {
 
 /// Certificates of members and nodes
 #[derive(Subcommand)]
+#[command(after_help = "Example:\n  truc registry certificate add sign VN/GOV/H26 --file sign.pem")]
 pub(crate) enum Certificate {
     /// Register a certificate, so that nodes believe it
     #[command(
@@ -302,6 +310,7 @@ pub(crate) enum Certificate {
 
 /// Old agency codes
 #[derive(Subcommand)]
+#[command(after_help = "Example:\n  truc registry alias add 000.00.00.H26 VN/GOV/H26")]
 pub(crate) enum Alias {
     /// Record an old agency code
     #[command(after_help = "Example:\n  truc registry alias add 000.00.00.H26 VN/GOV/H26")]
@@ -317,6 +326,7 @@ pub(crate) enum Alias {
 
 /// The published directory
 #[derive(Subcommand)]
+#[command(after_help = "Example:\n  truc registry directory show")]
 pub(crate) enum DirectoryVerb {
     /// Show the directory as JSON
     #[command(after_help = "Example:\n  truc registry directory show --config registry.toml")]
@@ -333,8 +343,16 @@ impl Registry {
                 init(InitOptions { folder: dir, instance, listen, public_address, admin_listen }, json)
                     .await?;
             }
-            Self::Run { config, until } => {
-                Box::pin(truc_registry::run(&config, clock(), until.token()?)).await?;
+            Self::Run { config, until, json } => {
+                let ready = move |open: &truc_registry::Running| {
+                    out::note(format!("the registry is up: nodes {}, admin {}", open.listen, open.admin));
+                    if json
+                        && let Err(error) = out::json(&json!({ "listen": open.listen, "admin": open.admin }))
+                    {
+                        out::note(error);
+                    }
+                };
+                Box::pin(truc_registry::run(&config, clock(), ready, until.token()?)).await?;
             }
             Self::Member(verb) => Box::pin(verb.run()).await?,
             Self::Subsystem(Subsystem::Add { id, name, at }) => {
@@ -398,20 +416,23 @@ impl Member {
                 Ok(())
             }
             Self::Close { id, successor, continuations, at } => {
-                let subsystems =
-                    continuations.iter().map(|text| continuation(text)).collect::<Result<_, _>>()?;
                 let successor = successor.map(|s| s.to_string());
-                at.apply(CloseMember { id: id.to_string(), successor, subsystems }).await
+                at.apply(CloseMember { id: id.to_string(), successor, subsystems: continuations }).await
             }
         }
     }
 }
 
-fn continuation(text: &str) -> anyhow::Result<Continuation> {
+fn instance(text: &str) -> Result<String, String> {
+    MemberId::new(text, "GOV", "X").map(|_| text.to_owned()).map_err(|e| e.to_string())
+}
+
+fn continuation(text: &str) -> Result<Continuation, String> {
     let Some((from, to)) = text.split_once('=') else {
-        bail!("{text:?} is not FROM=TO, like VN/GOV/H10/mot-cua=VN/GOV/H19/mot-cua");
+        return Err("write FROM=TO, like VN/GOV/H10/mot-cua=VN/GOV/H19/mot-cua".to_owned());
     };
-    let (from, to) = (from.parse::<SubsystemId>()?, to.parse::<SubsystemId>()?);
+    let read = |text: &str| text.parse::<SubsystemId>().map_err(|e| e.to_string());
+    let (from, to) = (read(from)?, read(to)?);
     Ok(Continuation { from: from.to_string(), to: to.to_string() })
 }
 

@@ -14,6 +14,7 @@ use super::registry::{At, UsageArg};
 
 /// Approved trust services; a change is signed by the root key
 #[derive(Subcommand)]
+#[command(after_help = "Example:\n  truc registry authority remove --name 'Pilot CA'")]
 pub(crate) enum Authority {
     /// Approve a certificate authority
     #[command(
@@ -140,6 +141,7 @@ fn der(certificate: &Certificate) -> Der {
 
 /// Global groups
 #[derive(Subcommand)]
+#[command(after_help = "Example:\n  truc registry group add mot-cua VN/GOV/H26/mot-cua-so-1")]
 pub(crate) enum Group {
     /// Open a group
     #[command(after_help = "Example:\n  truc registry group create mot-cua --name 'Các hệ thống một cửa'")]

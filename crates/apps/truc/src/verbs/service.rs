@@ -9,11 +9,12 @@ use truc_model::ServiceId;
 use truc_policy::{ServiceDefinition, ServiceKind, ServiceUrl};
 
 use super::target::Target;
-use super::{duration, size};
+use super::{service_timeout, size};
 use crate::out;
 
 /// The services that a running node offers
 #[derive(Subcommand)]
+#[command(after_help = "Example:\n  truc service list --config node.toml")]
 pub(crate) enum Service {
     /// Offer a service; nobody may call it until access is granted
     #[command(
@@ -70,8 +71,8 @@ pub(crate) struct Add {
     /// Where its OpenAPI 3 document lies
     #[arg(long, value_name = "URL")]
     openapi: Option<ServiceUrl>,
-    /// How long the provider's system may take, at most 5m
-    #[arg(long, value_parser = duration, value_name = "DURATION")]
+    /// How long the provider's system may take, at most 270s
+    #[arg(long, value_parser = service_timeout, value_name = "DURATION")]
     timeout: Option<Duration>,
     /// Largest request body
     #[arg(long, value_parser = size, value_name = "SIZE")]
@@ -82,11 +83,14 @@ pub(crate) struct Add {
     /// Every call must state its purpose (Truc-Purpose)
     #[arg(long)]
     require_purpose: bool,
-    /// The service changes nothing, so it may be called before the records are durable
+    /// The service changes nothing; noted, not used yet
     #[arg(long)]
     side_effect_free: bool,
-    /// A header whose value is not recorded; several may be given
-    #[arg(long = "secret-header", value_name = "NAME")]
+    /// A header of this service's answers whose value is not recorded; several may be given
+    ///
+    /// It does not hide headers of requests: those are sealed by the caller's node, which does not know this list. Authorization, cookies
+    /// and the like are never recorded, of requests and answers alike.
+    #[arg(long = "secret-header", value_name = "NAME", value_parser = header_name)]
     secret_headers: Vec<String>,
     /// Give a service that is there already this definition
     #[arg(long)]
@@ -110,7 +114,7 @@ impl Add {
         service.require_officer = self.require_officer;
         service.require_purpose = self.require_purpose;
         service.side_effect_free = self.side_effect_free;
-        service.secret_headers = self.secret_headers.iter().map(|h| h.to_ascii_lowercase()).collect();
+        service.secret_headers = self.secret_headers.clone();
         service
     }
 }
@@ -142,6 +146,11 @@ impl Service {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn header_name(text: &str) -> Result<String, String> {
+    let name = http::HeaderName::from_bytes(text.as_bytes());
+    name.map(|n| n.as_str().to_owned()).map_err(|_| "write the name of an HTTP header, like X-Api-Key".to_owned())
 }
 
 fn show(service: &ServiceDefinition, json: bool) -> anyhow::Result<()> {

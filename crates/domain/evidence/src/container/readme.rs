@@ -34,7 +34,7 @@ const OPENING: &str = r#"# HỒ SƠ BẰNG CHỨNG CỦA MỘT LẦN TRAO ĐỔI
 # container (container.asice) and the certificate of the certificate authority (ca.pem) beside that folder, then run the
 # commands one by one inside it, or all at once: sh -e META-INF/notes/README.txt
 #
-# Chứng thư gốc phải lấy từ tổ chức chứng thực hoặc cơ quan quản lý danh bạ, KHÔNG lấy từ hồ sơ này.
+# Chứng thư gốc phải lấy từ tổ chức chứng thực hoặc sổ đăng ký, KHÔNG lấy từ hồ sơ này.
 # Take the authority's certificate from the authority or from the registry, NEVER from this container.
 CONTAINER=${CONTAINER:-../container.asice}
 CA=${CA:-../ca.pem}

@@ -60,13 +60,13 @@ fn one(out: &mut String, number: u32, folder: &str, files: &Files) {
         if version == 1 {
             line(
                 out,
-                "# Khóa gốc dưới đây phải có trong rootKeys của tệp neo (anchor.json) nhận từ cơ quan quản lý, không phải từ hồ sơ:",
+                "# Khóa gốc in ra dưới đây phải có trong rootKeys của tệp neo (anchor.json) nhận từ sổ đăng ký, không phải từ hồ sơ:",
             );
             line(
                 out,
-                "# These root keys must stand in rootKeys of your anchor.json, which you have from the registry, not from here:",
+                "# The root keys printed must stand in rootKeys of your anchor.json, which you have from the registry, not from here:",
             );
-            root.root_keys.iter().for_each(|key| put(out, format_args!("#   {key}\n")));
+            root.root_keys.iter().for_each(|key| put(out, format_args!("echo \"root key: {key}\"\n")));
         }
         endorsed(out, format!("{folder}{name}"), format!("{number}-root-{version}"), &envelope, &root_keys);
         root_keys = root.root_keys;
