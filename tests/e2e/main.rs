@@ -8,5 +8,6 @@ mod command_line;
 mod crash;
 mod demo;
 mod echo;
+mod renewal;
 mod rights;
 mod support;

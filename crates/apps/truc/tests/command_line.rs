@@ -38,7 +38,9 @@ fn help_is_data_and_shows_an_example() {
         );
     }
     let help = text(&truc(&["--help"], dir.path()).stdout);
-    for verb in ["demo", "registry", "node", "service", "access", "call", "evidence", "verify", "pki", "register"] {
+    for verb in
+        ["demo", "registry", "node", "service", "access", "call", "evidence", "verify", "pki", "register"]
+    {
         assert!(help.lines().any(|l| l.trim_start().starts_with(&format!("{verb} "))), "{verb}: {help}");
     }
 }

@@ -15,10 +15,14 @@ pub enum PolicyError {
     #[error("{0} is reserved for the bus: choose another service code")]
     ReservedCode(String),
     /// A service with this id is there.
-    #[error("service {0} exists already: replace its definition (PUT, or truc service add --replace), or choose another code")]
+    #[error(
+        "service {0} exists already: replace its definition (PUT, or truc service add --replace), or choose another code"
+    )]
     ServiceExists(ServiceId),
     /// There is no such service.
-    #[error("there is no service {0} at this node: truc service list shows those there are, truc service add adds one")]
+    #[error(
+        "there is no service {0} at this node: truc service list shows those there are, truc service add adds one"
+    )]
     UnknownService(ServiceId),
     /// A field of the definition breaks a rule.
     #[error("{field}: {problem}")]
@@ -35,7 +39,9 @@ pub enum PolicyError {
     #[error("there is no right {0} at this node: truc access list shows those there are")]
     UnknownRight(RightId),
     /// The subject is of another instance.
-    #[error("{0} is of another instance than the service: only subjects of the same instance can be granted rights")]
+    #[error(
+        "{0} is of another instance than the service: only subjects of the same instance can be granted rights"
+    )]
     ForeignSubject(String),
     /// The owner has a group with this code.
     #[error("{owner} has a local group {code} already: use it, or choose another code")]
@@ -46,7 +52,9 @@ pub enum PolicyError {
         code: GroupCode,
     },
     /// The owner has no group with this code.
-    #[error("{owner} has no local group {code}: truc access group list shows those there are, truc access group add makes one")]
+    #[error(
+        "{owner} has no local group {code}: truc access group list shows those there are, truc access group add makes one"
+    )]
     UnknownGroup {
         /// The owner.
         owner: SubsystemId,

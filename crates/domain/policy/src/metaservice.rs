@@ -83,7 +83,9 @@ impl Policy {
         let id = subsystem.service(&decode(code)).map_err(|e| malformed(format!("serviceCode: {e}")))?;
         let service = self.service(&id).ok_or_else(|| unknown_service(&id))?;
         if service.kind != ServiceKind::OpenApi || service.description_url.is_none() {
-            return Err(malformed(format!("{id} has no OpenAPI description; listMethods shows which services have one")));
+            return Err(malformed(format!(
+                "{id} has no OpenAPI description; listMethods shows which services have one"
+            )));
         }
         Ok(Arc::clone(service))
     }

@@ -46,7 +46,10 @@ fn duration(text: &str) -> Result<std::time::Duration, String> {
 fn service_timeout(text: &str) -> Result<std::time::Duration, String> {
     let span = duration(text)?;
     if span.is_zero() || span > truc_policy::MAX_TIMEOUT {
-        return Err(format!("write a duration longer than 0, at most {}s", truc_policy::MAX_TIMEOUT.as_secs()));
+        return Err(format!(
+            "write a duration longer than 0, at most {}s",
+            truc_policy::MAX_TIMEOUT.as_secs()
+        ));
     }
     Ok(span)
 }

@@ -128,7 +128,9 @@ impl From<Reason> for RevocationReason {
 
 /// Issue a certificate for a request
 #[derive(Subcommand)]
-#[command(after_help = "Example:\n  truc pki issue sign VN/GOV/H26 --csr sign.csr --organization Hanoi --out sign.pem")]
+#[command(
+    after_help = "Example:\n  truc pki issue sign VN/GOV/H26 --csr sign.csr --organization Hanoi --out sign.pem"
+)]
 pub(crate) enum Issue {
     /// A member's seal
     #[command(

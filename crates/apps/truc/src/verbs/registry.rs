@@ -176,7 +176,9 @@ pub(crate) enum Member {
 
 /// Information systems of members
 #[derive(Subcommand)]
-#[command(after_help = "Example:\n  truc registry subsystem add VN/GOV/H26/mot-cua-so-1 --name 'Một cửa số 1'")]
+#[command(
+    after_help = "Example:\n  truc registry subsystem add VN/GOV/H26/mot-cua-so-1 --name 'Một cửa số 1'"
+)]
 pub(crate) enum Subsystem {
     /// Register an information system
     #[command(

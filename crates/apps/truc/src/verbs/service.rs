@@ -150,7 +150,8 @@ impl Service {
 
 fn header_name(text: &str) -> Result<String, String> {
     let name = http::HeaderName::from_bytes(text.as_bytes());
-    name.map(|n| n.as_str().to_owned()).map_err(|_| "write the name of an HTTP header, like X-Api-Key".to_owned())
+    name.map(|n| n.as_str().to_owned())
+        .map_err(|_| "write the name of an HTTP header, like X-Api-Key".to_owned())
 }
 
 fn show(service: &ServiceDefinition, json: bool) -> anyhow::Result<()> {

@@ -100,7 +100,7 @@ async fn signed_refusals_are_limited_per_client() {
     refusal(&bus, draft(SIBLING, SERVICE), true).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_node_that_cannot_sign_says_so() {
     let bus = bus().await;
     bus.node(PROVIDER).signer.set_down(true);
