@@ -5,9 +5,11 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use truc_model::{ServiceId, SubsystemId};
 use truc_policy::GroupCode;
 
+use crate::explain;
 use crate::fault::{AdminCode, AdminFault};
 
 /// A JSON body; the media type must say so, which keeps plain forms of foreign web pages out.
@@ -23,9 +25,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
             let large = rejection.status() == AdminCode::TooLarge.status();
             let code = if large { AdminCode::TooLarge } else { AdminCode::Malformed };
-            AdminFault::new(code, rejection.body_text())
+            let detail = if large { "send at most 1 MiB" } else { "the body did not arrive whole: send it again" };
+            AdminFault::new(code, detail)
         })?;
-        serde_json::from_slice(&bytes).map(Self).map_err(|e| AdminFault::malformed(format!("body: {e}")))
+        let json: Value = serde_json::from_slice(&bytes).map_err(|e| AdminFault::malformed(explain::syntax(&e)))?;
+        serde_path_to_error::deserialize(json)
+            .map(Self)
+            .map_err(|e| AdminFault::malformed(explain::value(&e.path().to_string(), &e.inner().to_string())))
     }
 }
 
@@ -37,7 +43,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AdminFault> {
         match Query::try_from_uri(&parts.uri) {
             Ok(Query(params)) => Ok(Self(params)),
-            Err(rejection) => Err(AdminFault::malformed(rejection.body_text())),
+            Err(rejection) => Err(AdminFault::malformed(format!("query: {}", explain::query(&rejection.body_text())))),
         }
     }
 }
@@ -49,7 +55,7 @@ where
     S: Send + Sync,
 {
     let path = Path::<T>::from_request_parts(parts, state).await;
-    path.map(|Path(texts)| texts).map_err(|rejection| AdminFault::malformed(rejection.body_text()))
+    path.map(|Path(texts)| texts).map_err(|_| AdminFault::malformed("path: percent-encode it as UTF-8, see docs/admin-api.md"))
 }
 
 /// A service named by five path segments.

@@ -7,6 +7,7 @@
 
 mod backend;
 mod client;
+mod explain;
 mod extract;
 mod fault;
 mod handlers;

@@ -207,10 +207,11 @@ pub fn service_to_json(service: &ServiceDefinition) -> Value {
 /// # Errors
 /// A sentence that names the key that is off.
 pub fn service_from_json(mut json: Value) -> Result<ServiceDefinition, String> {
-    let id = json.get("id").and_then(Value::as_str).ok_or("id: the service's id is missing")?;
+    let id = json.get("id").and_then(Value::as_str).ok_or_else(|| crate::explain::value("", "missing field `id`"))?;
     let id: ServiceId = id.parse().map_err(|e| format!("id: {e}"))?;
     json["id"] = Value::String(id.tagged());
-    serde_json::from_value(json).map_err(|e| e.to_string())
+    serde_path_to_error::deserialize(json)
+        .map_err(|e| crate::explain::value(&e.path().to_string(), &e.inner().to_string()))
 }
 
 /// The notice of a paused service.
@@ -371,16 +372,23 @@ pub struct EvidenceFilter {
 }
 
 impl EvidenceFilter {
-    pub(crate) fn query(self) -> Query {
-        let limit = self.limit.unwrap_or(LIST_DEFAULT).clamp(1, LIST_LIMIT);
-        Query {
+    /// # Errors
+    /// A sentence, when the limit is out of bounds.
+    pub(crate) fn query(self) -> Result<Query, String> {
+        let limit = self.limit.unwrap_or(LIST_DEFAULT);
+        if !(1..=LIST_LIMIT).contains(&limit) {
+            return Err(format!(
+                "limit: {limit} is out of bounds; write a whole number from 1 to {LIST_LIMIT}, and go on with until"
+            ));
+        }
+        Ok(Query {
             request: None,
             client: self.client,
             service: self.service,
             since: self.since,
             until: self.until,
             limit,
-        }
+        })
     }
 }
 

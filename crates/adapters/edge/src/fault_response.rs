@@ -91,12 +91,19 @@ pub(crate) fn own(status: u16, media_type: &str, body: String, head: bool) -> Re
     response
 }
 
+/// Longest reason told, in characters: part of it may come from another node.
+const REASON_LIMIT: usize = 500;
+
 /// What the caller may know beyond the code.
 fn reason(fault: &Fault) -> Option<String> {
     if fault.code == FaultCode::Moved {
         return fault.successor.as_ref().map(ToString::to_string);
     }
-    (fault.side == Side::Client && !fault.detail.is_empty()).then(|| fault.detail.clone())
+    // The provider's node says so of what the caller itself sent, and never repeats a path or a body.
+    let of_the_request = matches!(fault.code, FaultCode::Malformed | FaultCode::NoRight);
+    let told = fault.side == Side::Client || (fault.side == Side::ServerProxy && of_the_request);
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    (told && !fault.detail.is_empty()).then(|| fault.detail.chars().take(REASON_LIMIT).map(plain).collect())
 }
 
 /// Writes the answer. `trace` is the exchange's id or a fresh one.

@@ -138,7 +138,14 @@ impl Section {
     }
 
     fn duration(&mut self, key: &str, default: Duration) -> Duration {
-        let Some(text) = self.text(key) else { return default };
+        let text = match self.take(key) {
+            None => return default,
+            Some(Value::String(text)) => text,
+            Some(_) => {
+                self.mistake(key, &format!("must be a text with a unit; write {key} = \"{}s\"", default.as_secs()));
+                return default;
+            }
+        };
         duration(&text).unwrap_or_else(|| {
             self.mistake(key, &format!("{text:?} is not a duration like \"60s\", \"5m\" or \"2h\""));
             default

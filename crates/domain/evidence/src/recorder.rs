@@ -133,30 +133,33 @@ impl Recorder {
     pub async fn restore(&self) -> Result<Vec<OpenRequest>, StoreError> {
         let now = self.clock.now();
         let records = self.store.replay(now.minus(Freshness::default().memory())).await?;
-        let mut open: HashMap<MessageId, StoredRecord> = HashMap::new();
+        // By role too: a node that is both ends of an exchange has both halves' records of one id.
+        let mut open: HashMap<(Role, MessageId), StoredRecord> = HashMap::new();
         let mut order = Vec::new();
         for record in records {
-            let id = record.local.request;
+            let key = (record.local.role, record.local.request);
+            let local = &record.local;
             if record.kind == RecordKind::Request {
-                if record.local.role == Role::Provider
-                    && let Ok(claim) = self.claims.claim(
-                        &record.local.client,
-                        &record.local.peer,
-                        id,
-                        record.manifest_digest,
-                        now,
-                    )
+                if local.role == Role::Provider
+                    && let Ok(claim) =
+                        self.claims.claim(&local.client, &local.peer, key.1, record.manifest_digest, now)
                 {
                     claim.keep();
                 }
-                order.push(id);
-                open.insert(id, record);
+                order.push(key);
+                open.insert(key, record);
             } else {
-                self.claims.answered(&record.local.client, id, record.sequence);
-                open.remove(&id);
+                if local.role == Role::Provider {
+                    self.claims.answered(&local.client, key.1, record.sequence);
+                }
+                open.remove(&key);
             }
         }
-        Ok(order.into_iter().filter_map(|id| open.remove(&id)).map(|record| OpenRequest { record }).collect())
+        Ok(order
+            .into_iter()
+            .filter_map(|key| open.remove(&key))
+            .map(|record| OpenRequest { record })
+            .collect())
     }
 
     /// Claims a verified request: the first step of its record.

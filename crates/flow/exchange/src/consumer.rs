@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::{StreamExt as _, stream};
 use ring::rand::{SecureRandom, SystemRandom};
 use truc_directory::{Directory, NodeEntry};
 use truc_evidence::{Ended, Ending, OpenRequest, Receipt};
@@ -31,6 +32,7 @@ const OUTCOME_PAUSE: Duration = Duration::from_millis(500);
 /// For a request that a crash left open: how long and how often the provider's node is asked.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(600);
 const CLOSE_PAUSE: Duration = Duration::from_secs(2);
+const CLOSE_AT_ONCE: usize = 16;
 
 /// The consumer half of a node.
 pub struct Consumer {
@@ -72,9 +74,10 @@ impl Consumer {
     /// Asks what became of the requests that a crash left open, and records the replies (protocol P4.5). One that
     /// nobody can tell about within the time allowed is recorded as unknown.
     pub async fn close_open(&self, open: Vec<OpenRequest>) {
-        for request in open {
-            self.close(&request).await;
-        }
+        // Several at once, so that one node that is away does not keep the others' from being closed.
+        stream::iter(open)
+            .for_each_concurrent(CLOSE_AT_ONCE, |request| async move { self.close(&request).await })
+            .await;
     }
 
     /// Steps 1–3: nothing has left the node yet, and nothing is recorded.

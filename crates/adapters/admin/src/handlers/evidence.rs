@@ -26,7 +26,7 @@ pub(crate) async fn list(
     State(app): State<Shared>,
     Params(filter): Params<EvidenceFilter>,
 ) -> Result<Json<Vec<EvidenceEntry>>, AdminFault> {
-    let found = app.backend.evidence_list(filter.query()).await?;
+    let found = app.backend.evidence_list(filter.query().map_err(AdminFault::malformed)?).await?;
     Ok(Json(found.into_iter().map(EvidenceEntry::from).collect()))
 }
 

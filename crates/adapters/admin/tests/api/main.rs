@@ -294,6 +294,8 @@ async fn malformed_requests_change_nothing_and_say_why() {
     assert_eq!((put.0, put.1["code"].as_str()), (StatusCode::BAD_REQUEST, Some("MALFORMED")));
     for path in [
         "/api/v1/evidence?limit=x",
+        "/api/v1/evidence?limit=1001",
+        "/api/v1/evidence?limit=0",
         "/api/v1/evidence?stray=1",
         "/api/v1/evidence/x",
         "/api/v1/evidence?since=today",

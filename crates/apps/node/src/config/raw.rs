@@ -93,6 +93,12 @@ impl Section {
         self.take(name, "a text in quotes that is not empty", read, m)
     }
 
+    /// A text with a number and its unit, like `example`.
+    fn with_unit(&mut self, name: &str, example: &str, m: &mut Mistakes) -> Opt<String> {
+        let read = |v| if let Value::String(text) = v { Some(text).filter(|t| !t.is_empty()) } else { None };
+        self.take(name, &format!("a text with a unit; write {name} = \"{example}\""), read, m)
+    }
+
     fn whole(&mut self, name: &str, m: &mut Mistakes) -> Opt<i64> {
         self.take(name, "a whole number without quotes", |v| v.as_integer(), m)
     }
@@ -129,9 +135,38 @@ impl Section {
     /// What was not asked for is not known.
     fn finish(self, known: &[&str], m: &mut Mistakes) {
         for name in self.table.keys() {
-            m.add(&self.key(name), format!("is not a known key here; known are {}", known.join(", ")));
+            let meant = known.iter().copied().filter(|k| near(name, bare(k))).min_by_key(|k| distance(name, bare(k)));
+            let meant = meant.map_or_else(String::new, |key| format!("; did you mean {key}?"));
+            m.add(&self.key(name), format!("is not a known key here{meant}; known are {}", known.join(", ")));
         }
     }
+}
+
+/// A key without the brackets of a section.
+fn bare(key: &str) -> &str {
+    key.trim_matches(['[', ']'])
+}
+
+/// Whether `written` is likely a slip of `key`.
+fn near(written: &str, key: &str) -> bool {
+    let squeezed = |text: &str| text.to_ascii_lowercase().replace(['_', '-', ' '], "");
+    distance(written, key) <= key.len().div_ceil(4).min(3) || squeezed(written) == squeezed(key)
+}
+
+/// How many letters have to be put in, left out or changed to make one text of the other.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().take(64).enumerate() {
+        let mut next = vec![i + 1];
+        let mut left = i + 1;
+        for ((to, above), corner) in b.iter().zip(row.iter().skip(1)).zip(&row) {
+            left = (left + 1).min(above + 1).min(corner + usize::from(from != *to));
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
 }
 
 #[derive(Debug)]
@@ -202,15 +237,15 @@ impl RawConfig {
             peer_listen: peer.text("listen", m),
             peer_max_exchanges: peer.whole("max-exchanges", m),
             edge_listen: edge.text("listen", m),
-            edge_max_body: edge.text("max-body", m),
+            edge_max_body: edge.with_unit("max-body", "16 MiB", m),
             edge_allow_network: edge.flag("allow-plain-http-from-network", m),
             admin_listen: admin.text("listen", m),
             admin_allow_network: admin.flag("allow-network", m),
             admin_tokens,
             provider_ca_file: provider.text("ca-file", m),
-            status_freshness: trust.text("status-freshness", m),
-            status_grace: trust.text("status-grace", m),
-            status_fetch_interval: trust.text("status-fetch-interval", m),
+            status_freshness: trust.with_unit("status-freshness", "1h", m),
+            status_grace: trust.with_unit("status-grace", "12h", m),
+            status_fetch_interval: trust.with_unit("status-fetch-interval", "20m", m),
         };
         root.finish(&ROOT_KEYS, m);
         auth.finish(&["key", "certificate-file"], m);

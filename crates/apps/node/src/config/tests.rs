@@ -124,6 +124,22 @@ fn what_contradicts_itself_is_refused() {
 }
 
 #[test]
+fn slips_are_answered_with_what_was_meant() {
+    for (extra, told) in [
+        ("[edge]\nmax-body = 16", "edge.max-body: must be a text with a unit; write max-body = \"16 MiB\""),
+        ("[trust]\nstatus-grace = 12", "trust.status-grace: must be a text with a unit; write status-grace = \"12h\""),
+        ("[edge]\nmax_body = '1 MiB'", "edge.max_body: is not a known key here; did you mean max-body?"),
+        ("[edge]\nlistn = '127.0.0.1:1'", "did you mean listen?"),
+        ("[peers]\nlisten = '127.0.0.1:1'", "peers: is not a known key here; did you mean [peer]?"),
+        ("[trust]\nstatus-fetch-intervall = '1m'", "did you mean status-fetch-interval?"),
+    ] {
+        let problems = problems(&format!("{SHORT}{extra}\n"));
+        assert!(problems.len() == 1 && problems[0].contains(told), "{extra}: {problems:#?}");
+    }
+    assert!(!problems(&format!("{SHORT}[edge]\ncolour = 1\n"))[0].contains("did you mean"));
+}
+
+#[test]
 fn what_is_written_is_read_back() {
     for text in [SHORT, EXAMPLE] {
         let config = parse(text).unwrap();

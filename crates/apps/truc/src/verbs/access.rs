@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
-use truc_admin::{AccessEntry, AccessFilter, Grant, GroupFilter, NewGroup};
+use truc_admin::{AccessEntry, AccessFilter, AdminClient, Grant, GroupFilter, NewGroup};
 use truc_directory::GroupMember;
 use truc_model::{InvalidId, ServiceId, SubsystemId};
 use truc_policy::{GroupCode, MethodPattern, PathGlob, RightId, Subject};
@@ -215,8 +215,10 @@ impl Access {
         match self {
             Self::Grant { right, target, json } => {
                 let RightArgs { service, to: subject, method, path } = right;
-                let entry = target.client().await?.grant(&Grant { subject, service, method, path }).await?;
+                let client = target.client().await?;
+                let entry = client.grant(&Grant { subject, service, method, path }).await?;
                 show(&entry, json)?;
+                warn_of_stranger(&client, &entry.subject).await;
             }
             Self::Revoke { id: Some(id), target, .. } => target.client().await?.revoke(id).await?,
             Self::Revoke { service: Some(service), to: Some(subject), method, path, target, .. } => {
@@ -231,6 +233,26 @@ impl Access {
             Self::Group(verb) => Box::pin(verb.run()).await?,
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Tells when the node's directory does not know whom the right is for; it was granted all the same.
+async fn warn_of_stranger(client: &AdminClient, subject: &Subject) {
+    // Without a directory, or with a role that may not see it, nothing can be said.
+    let Ok(directory) = client.directory().await else { return };
+    let member = |id| directory.members.iter().find(|member| member.id == id);
+    let known = match subject {
+        Subject::Member(id) => member(id.clone()).is_some(),
+        Subject::Subsystem(id) => {
+            member(id.member()).is_some_and(|m| m.subsystems.iter().any(|s| s.code == id.code()))
+        }
+        Subject::GlobalGroup(code) => directory.groups.iter().any(|group| group.code == code.as_str()),
+        Subject::LocalGroup(_) => true,
+    };
+    if !known {
+        out::note(format!(
+            "warning: {subject} is not in the directory this node has; check its spelling. The right is granted, and counts once it is registered."
+        ));
     }
 }
 
