@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use truc_model::Fingerprint;
 
 /// How long one side waits for the other to begin, and then for each chunk.
 pub(crate) const PROGRESS: Duration = Duration::from_secs(30);
+
+/// How much later than the body's first chunk its ticket frame may come.
+const TICKET_LATE: Duration = Duration::from_secs(10);
 
 /// Names a body: 32 random bytes, good once.
 pub(crate) type Ticket = [u8; 32];
@@ -84,7 +87,7 @@ impl Bodies {
         ticket: Ticket,
         peer: Fingerprint,
     ) -> Option<(u64, oneshot::Sender<Bytes>)> {
-        let until = Instant::now() + PROGRESS;
+        let until = Instant::now() + TICKET_LATE;
         loop {
             let appeared = self.appeared.notified();
             if let Some(found) = self.take(ticket, peer) {
@@ -124,6 +127,23 @@ impl Bodies {
         }
         offered.remove(&ticket).map(|offer| offer.body)
     }
+}
+
+/// A big body with the room that it takes in memory.
+struct HeldBody {
+    body: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for HeldBody {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+/// The body, with the room that it takes given back when nobody holds it any more.
+pub(crate) fn held(body: Bytes, room: OwnedSemaphorePermit) -> Bytes {
+    Bytes::from_owner(HeldBody { body, _room: room })
 }
 
 /// Collects chunks up to exactly `length`.

@@ -11,6 +11,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use truc_model::Fingerprint;
 
+/// Connections with one certificate: a pair of nodes has one each way, and old ones take a moment to end.
+const OF_ONE: usize = 8;
+/// Connections in all.
+const OF_ALL: usize = 2000;
+
 /// The open connections of one node, both directions.
 #[derive(Clone, Default)]
 pub struct Connections {
@@ -45,13 +50,20 @@ impl Connections {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Follows a new connection until it is dropped.
-    pub(crate) fn follow<S>(&self, stream: S, certificate: Fingerprint) -> Followed<S> {
+    /// Follows a new connection until it is dropped; `None` when this certificate, or everybody together, has as many as
+    /// are allowed.
+    pub(crate) fn follow<S>(&self, stream: S, certificate: Fingerprint) -> Option<Followed<S>> {
         let token = CancellationToken::new();
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(number, (certificate, token.clone()));
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let theirs = open.values().filter(|(other, _)| *other == certificate).count();
+        if theirs >= OF_ONE || open.len() >= OF_ALL {
+            return None;
+        }
+        open.insert(number, (certificate, token.clone()));
+        drop(open);
         let cut = Box::pin(token.cancelled_owned());
-        Followed { stream, cut, number, connections: self.clone() }
+        Some(Followed { stream, cut, number, connections: self.clone() })
     }
 }
 

@@ -12,7 +12,7 @@ use truc_model::Timestamp;
 use truc_wire::peer as wire;
 use truc_wire::peer::frame::Kind;
 
-use crate::bodies::{Bodies, Ticket, new_ticket};
+use crate::bodies::{Bodies, PROGRESS, Ticket, new_ticket};
 use crate::convert::{
     BadFrame, fault_from_wire, fault_to_wire, frame, leaf_from_wire, leaf_to_wire, open_to_wire,
     parts_from_wire, signature_from_wire, signature_to_wire, whole_from_wire, whole_to_wire,
@@ -85,6 +85,12 @@ impl StreamConversation {
         self.frames.recv().await.ok_or_else(stream_ended)
     }
 
+    /// The next frame of a message that has begun: the rest of it must keep coming.
+    async fn read_on(&mut self) -> Result<Arrived, LinkError> {
+        let late = |_| LinkError::Broken("the message stopped coming".into());
+        timeout(PROGRESS, self.read()).await.map_err(late)?
+    }
+
     async fn say_message(&mut self, parts: &Parts) -> Result<(), LinkError> {
         let body = parts.body.bytes();
         if is_refusal(parts) && body.len() <= SMALL_BODY {
@@ -136,7 +142,9 @@ impl StreamConversation {
         } else {
             self.hear_small_body(open.body_length).await?
         };
-        let Kind::Signature(signature) = self.read().await?.kind else { return Err(broken(BadFrame::Order)) };
+        let Kind::Signature(signature) = self.read_on().await?.kind else {
+            return Err(broken(BadFrame::Order));
+        };
         let signature = signature_from_wire(Some(signature)).map_err(broken)?;
         let parts = parts_from_wire(open, body, signature).map_err(broken)?;
         Ok(Turn::Message(Box::new(parts), at))
@@ -146,7 +154,7 @@ impl StreamConversation {
         if length == 0 {
             return Ok(Bytes::new());
         }
-        match self.read().await?.kind {
+        match self.read_on().await?.kind {
             Kind::Data(data) if data.bytes.len() as u64 == length => Ok(data.bytes),
             Kind::Data(_) => Err(broken(BadFrame::Length)),
             _ => Err(broken(BadFrame::Order)),
@@ -154,7 +162,7 @@ impl StreamConversation {
     }
 
     async fn hear_big_body(&mut self, length: u64) -> Result<Bytes, LinkError> {
-        let Kind::Ticket(ticket) = self.read().await?.kind else { return Err(broken(BadFrame::Order)) };
+        let Kind::Ticket(ticket) = self.read_on().await?.kind else { return Err(broken(BadFrame::Order)) };
         let ticket: Ticket = ticket.ticket.as_ref().try_into().map_err(|_| broken(BadFrame::Digest))?;
         match &self.end {
             End::Consumer(calls) => calls.fetch(ticket, length).await,

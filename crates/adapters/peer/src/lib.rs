@@ -4,12 +4,14 @@
 //! without a restart and connections of a certificate that stops being trusted are closed. This crate must not judge a
 //! message: the handshake proves possession and a path to an approved CA, everything else is the flow's to decide.
 
+mod acceptor;
 mod bodies;
 mod connections;
 mod conversation;
 mod convert;
 mod identity;
 mod link;
+mod reader;
 mod server;
 mod stream;
 mod tls;

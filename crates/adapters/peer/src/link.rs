@@ -11,7 +11,7 @@ use futures::{StreamExt as _, stream};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_stream::wrappers::ReceiverStream;
@@ -25,7 +25,7 @@ use truc_model::{Clock, Digest, MessageId, NodeId};
 use truc_wire::peer as wire;
 use truc_wire::peer::peer_client::PeerClient;
 
-use crate::bodies::{Collector, PROGRESS, Ticket};
+use crate::bodies::{Collector, PROGRESS, Ticket, held};
 use crate::connections::Connections;
 use crate::conversation::{End, StreamConversation};
 use crate::convert::{BadFrame, fault_from_wire, leaf_from_wire, whole_from_wire};
@@ -45,6 +45,7 @@ pub struct PeerLinks {
     handshakes: Arc<Handshakes>,
     clock: Arc<dyn Clock>,
     connections: Connections,
+    body_memory: Arc<Semaphore>,
     /// One slot a node; its async lock makes concurrent callers share one attempt to connect.
     slots: Mutex<HashMap<NodeId, Slot>>,
     tasks: TaskTracker,
@@ -70,11 +71,13 @@ struct Connection {
     out: mpsc::Sender<wire::Frame>,
     queues: Queues,
     next: AtomicU64,
+    memory: Arc<Semaphore>,
 }
 
 /// Carries big bodies over the connection that an exchange runs on.
 pub(crate) struct BodyCalls {
     client: PeerClient<Channel>,
+    memory: Arc<Semaphore>,
 }
 
 impl PeerLinks {
@@ -90,7 +93,9 @@ impl PeerLinks {
     ) -> Result<Self, IdentityError> {
         let handshakes = Handshakes::new(directory, Arc::clone(&clock));
         let tls = TlsConnector::from(Arc::new(client_config(&handshakes, identity)?));
-        Ok(Self { tls, handshakes, clock, connections, slots: Mutex::default(), tasks: TaskTracker::new() })
+        let body_memory = Arc::new(Semaphore::new(BODY_MEMORY));
+        let (slots, tasks) = (Mutex::default(), TaskTracker::new());
+        Ok(Self { tls, handshakes, clock, connections, body_memory, slots, tasks })
     }
 
     /// Ends every connection and waits for the tasks that read them.
@@ -146,7 +151,16 @@ impl PeerLinks {
         self.tasks.spawn(read_stream(incoming, Arc::clone(&queues), Arc::clone(&self.clock)));
         tracing::info!(node = %node.id, address = %node.address, "connected");
         let next = AtomicU64::new(1);
-        Ok(Connection { address: node.address.clone(), peer, statuses, client, out, queues, next })
+        Ok(Connection {
+            address: node.address.clone(),
+            peer,
+            statuses,
+            client,
+            out,
+            queues,
+            next,
+            memory: Arc::clone(&self.body_memory),
+        })
     }
 
     /// TCP and TLS first, so that who the peer is is known before HTTP/2 begins; the channel has this one connection and
@@ -172,7 +186,7 @@ impl PeerLinks {
             return Err(unreachable("the node showed no certificate".into()));
         };
         let peer = Peer::new(leaf.clone(), rest.to_vec());
-        let stream = self.connections.follow(tls, peer.fingerprint());
+        let stream = self.connections.follow(tls, peer.fingerprint()).ok_or(LinkError::Busy)?;
         let once = Arc::new(Mutex::new(Some(TokioIo::new(stream))));
         let connector = service_fn(move |_| {
             let stream = once.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -249,7 +263,7 @@ impl Connection {
         let forget = Box::new(move || {
             queues.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
         });
-        let end = End::Consumer(BodyCalls { client: self.client.clone() });
+        let end = End::Consumer(BodyCalls { client: self.client.clone(), memory: Arc::clone(&self.memory) });
         let (peer, statuses, out) = (self.peer.clone(), self.statuses.clone(), self.out.clone());
         StreamConversation::new(number, peer, statuses, frames, out, end, forget)
     }
@@ -294,7 +308,8 @@ async fn past_from_wire(
             if let Some(ticket) = answered.ticket.as_ref().filter(|t| !t.is_empty()) {
                 let ticket: Ticket = ticket.as_ref().try_into().map_err(|_| bad(BadFrame::Digest))?;
                 let length = message.open.as_ref().map_or(0, |open| open.body_length);
-                let calls = BodyCalls { client: connection.client.clone() };
+                let calls =
+                    BodyCalls { client: connection.client.clone(), memory: Arc::clone(&connection.memory) };
                 let body = calls.fetch(ticket, length).await?;
                 let open = message.open.take().ok_or_else(|| bad(BadFrame::Empty))?;
                 let signature = crate::convert::signature_from_wire(message.signature).map_err(bad)?;
@@ -305,6 +320,9 @@ async fn past_from_wire(
         }
     }
 }
+
+/// Bytes of fetched bodies held in memory at once.
+const BODY_MEMORY: usize = 256 * 1024 * 1024;
 
 /// Largest body that one exchange may bring into this node's memory.
 const BODY_LIMIT: u64 = 64 * 1024 * 1024;
@@ -326,6 +344,9 @@ impl BodyCalls {
         if length > BODY_LIMIT {
             return Err(LinkError::Broken(format!("a body of {length} bytes is more than this node takes")));
         }
+        let permits = u32::try_from(length).map_err(|_| LinkError::Busy)?;
+        let room = Arc::clone(&self.memory).try_acquire_many_owned(permits);
+        let room = room.map_err(|_| LinkError::Broken("too many big bodies are under way".into()))?;
         let late = |_| LinkError::Broken("the body stopped coming".into());
         let request = wire::FetchRequest { ticket: Bytes::copy_from_slice(&ticket) };
         let reply = timeout(PROGRESS, self.client.clone().fetch(request)).await.map_err(late)?;
@@ -337,7 +358,8 @@ impl BodyCalls {
                 return Err(LinkError::Broken(BadFrame::Length.to_string()));
             }
         }
-        collector.whole().ok_or_else(|| LinkError::Broken(BadFrame::Length.to_string()))
+        let body = collector.whole().ok_or_else(|| LinkError::Broken(BadFrame::Length.to_string()))?;
+        Ok(held(body, room))
     }
 }
 

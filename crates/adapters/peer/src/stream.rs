@@ -8,7 +8,7 @@ use truc_wire::peer as wire;
 use truc_wire::peer::frame::Kind;
 
 /// Statuses remembered for one stream; beyond it they are sent again.
-const STATUS_LIMIT: usize = 1024;
+const STATUS_LIMIT: usize = 128;
 
 /// An exchange may begin this many numbers after a younger one; older ones are taken for repeated.
 const NUMBERS_APART: u64 = 4096;

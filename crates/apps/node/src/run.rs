@@ -296,12 +296,16 @@ impl Node {
     }
 }
 
-/// Cuts connections whose certificate is no longer registered, whenever the directory changes (protocol P3).
+/// Connections are looked through this often even when the registry is away.
+const CUT_EVERY: Duration = Duration::from_secs(60);
+
+/// Cuts connections whose certificate is not registered, whenever the directory changes (protocol P3).
 async fn cut_untrusted(mut handle: DirectoryHandle, connections: Connections, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             more = handle.changed() => if !more { return },
+            () = tokio::time::sleep(CUT_EVERY) => {}
         }
         let directory = handle.current();
         connections.close_untrusted(|certificate| directory.node_of_auth_certificate(certificate).is_some());

@@ -20,6 +20,11 @@ impl MessageId {
         let millis = u64::try_from(at.millis()).unwrap_or(0);
         Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
     }
+    /// When the id was made: the time that every UUIDv7 begins with.
+    pub fn made_at(&self) -> Timestamp {
+        let [a, b, c, d, e, f, ..] = *self.0.as_bytes();
+        Timestamp::from_millis(i64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+    }
     /// The 16 bytes.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
@@ -68,6 +73,7 @@ mod tests {
     fn only_version_seven_in_lower_case() {
         let id = MessageId::new(Timestamp::from_millis(1_700_000_000_000), [7; 10]);
         assert_eq!(id.to_string().parse::<MessageId>(), Ok(id));
+        assert_eq!(id.made_at(), Timestamp::from_millis(1_700_000_000_000));
         assert!(id.to_string().to_uppercase().parse::<MessageId>().is_err());
         assert!("6f2f0f63-8f4b-4d22-9f8e-0a8f0d0d0d0d".parse::<MessageId>().is_err());
     }

@@ -140,17 +140,20 @@ impl Recorder {
             let key = (record.local.role, record.local.request);
             let local = &record.local;
             if record.kind == RecordKind::Request {
-                if local.role == Role::Provider
-                    && let Ok(claim) =
-                        self.claims.claim(&local.client, &local.peer, key.1, record.manifest_digest, now)
-                {
-                    claim.keep();
+                match local.role {
+                    Role::Consumer => self.claims.sent(key.1, record.manifest_digest, now),
+                    Role::Provider => {
+                        if let Ok(claim) = self.claims.claim(&local.peer, key.1, record.manifest_digest, now)
+                        {
+                            claim.keep();
+                        }
+                    }
                 }
                 order.push(key);
                 open.insert(key, record);
             } else {
                 if local.role == Role::Provider {
-                    self.claims.answered(&local.client, key.1, record.sequence);
+                    self.claims.answered(key.1, record.sequence);
                 }
                 open.remove(&key);
             }
@@ -169,7 +172,7 @@ impl Recorder {
     pub fn claim(&self, request: &Verified<Request>) -> Result<Claim, Known> {
         let message = request.message();
         let header = message.header();
-        self.claims.claim(&header.client, &header.from, header.id, message.digest(), self.clock.now())
+        self.claims.claim(&header.from, header.id, message.digest(), self.clock.now())
     }
 
     /// What became of the request `id` with `digest` that the node `from` once sent (protocol P4.5). A request of which
@@ -244,8 +247,7 @@ impl Recorder {
         claim.keep();
         let appended = self.store.append(record, None).await;
         if appended.is_err() {
-            let header = request.header();
-            self.claims.release(&header.client, header.id);
+            self.claims.release(request.header().id);
         }
         appended
     }
@@ -267,9 +269,8 @@ impl Recorder {
         let place = Place { role: Role::Provider, direction: Direction::Sent, request };
         let mut record = self.message_record(answer, place, None, Some(ending), directory);
         attach_statuses(&mut record, statuses);
-        let client = header.client.clone();
         let receipt = self.append_answer(record, answer.sealed.manifest().clone(), room).await?;
-        self.claims.answered(&client, request, receipt.sequence);
+        self.claims.answered(request, receipt.sequence);
         Ok(receipt)
     }
 
@@ -303,7 +304,9 @@ impl Recorder {
         statuses: &[Bytes],
         directory: &Directory,
     ) -> Result<Receipt, StoreError> {
-        let place = Place { role: Role::Consumer, direction: Direction::Sent, request: request.header().id };
+        let id = request.header().id;
+        self.claims.sent(id, request.digest(), self.clock.now());
+        let place = Place { role: Role::Consumer, direction: Direction::Sent, request: id };
         let mut record = self.message_record(request, place, None, None, directory);
         attach_statuses(&mut record, statuses);
         self.store.append(record, None).await

@@ -68,9 +68,11 @@ impl Freshness {
         Ok(())
     }
 
-    /// How long a claim on (sender, id) must be remembered: no message claimed now can be fresh later than that.
+    /// How long the claim on an id must be remembered: no message claimed now can be fresh later than that. Freshness is
+    /// judged when the header arrives, the claim is made when the last frame is in, and a message may take `life` in
+    /// between; so it is twice the life plus twice the skew.
     pub fn memory(&self) -> Duration {
-        self.life + 2 * self.skew
+        2 * self.life + 2 * self.skew
     }
 }
 
@@ -100,6 +102,8 @@ mod tests {
         let claimed_at = at(0);
         let sent_latest = claimed_at.plus(f.skew);
         let forgotten = claimed_at.plus(f.memory()).plus(Duration::from_millis(1));
-        assert!(f.check(sent_latest, sent_latest.plus(f.life), forgotten).is_err());
+        // A repeat whose header arrives while it is still fresh and whose last frame comes a whole life later.
+        let header_arrived = forgotten.minus(f.life);
+        assert!(f.check(sent_latest, sent_latest.plus(f.life), header_arrived).is_err());
     }
 }

@@ -135,7 +135,13 @@ impl StatusBook {
             pages.clear();
         }
         let page = pages.entry(fingerprint).or_default();
-        if page.newest.as_ref().is_none_or(|old| old.status.this_update <= known.status.this_update) {
+        // Of two statuses of one moment the worse one counts.
+        let newer = |old: &Arc<KnownStatus>| {
+            let good = matches!(known.status.verdict, Verdict::Good);
+            let (was, is) = (old.status.this_update, known.status.this_update);
+            was < is || (was == is && !good)
+        };
+        if page.newest.as_ref().is_none_or(newer) {
             page.newest = Some(known);
         }
         Ok(())
@@ -177,6 +183,7 @@ impl StatusBook {
         }
         if self.may_query(subject, now) {
             match source.ocsp(subject.certificate, subject.issuer, subject.authority).await {
+                // A stale answer is a query that failed: whoever could replay one could have dropped the query too.
                 Ok(response) => self.offer(subject, &response, now)?,
                 Err(error) => {
                     tracing::warn!(certificate = %subject.certificate.fingerprint(), %error, "certificate status not to be had");

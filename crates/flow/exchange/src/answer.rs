@@ -103,7 +103,16 @@ pub(crate) async fn seal(
     directory: &Directory,
 ) -> Result<(Signed, Ending), Fault> {
     let (answer, secret) = match replied {
-        Replied::Refused(fault) => return seal_refusal(ground, asked, &fault, directory).await,
+        Replied::Refused(fault) => {
+            let sealed = seal_refusal(ground, asked, &fault, directory).await;
+            // Where the service may have acted, a refusal that cannot be signed is no "not carried out".
+            return match fault.code {
+                FaultCode::Timeout | FaultCode::ServiceFailed | FaultCode::OutcomeUnknown => {
+                    sealed.map_err(|error| Fault { code: FaultCode::OutcomeUnknown, ..error })
+                }
+                _ => sealed,
+            };
+        }
         Replied::Answered(answer, secret) => (answer, secret),
     };
     match seal_response(ground, asked, answer, &secret, directory).await {

@@ -54,7 +54,13 @@ impl ProviderSide for Provider {
     fn early(&self, peer: &Peer, header: &[u8], body_announced: u64, at: Timestamp) -> Result<(), Fault> {
         let header = Header::parse(header).map_err(|e| bad_message(&e.into()))?;
         self.is_for_us_and_fresh(&header, at)?;
-        if body_announced > SMALL_BODY { self.may_spool(peer, &header, body_announced) } else { Ok(()) }
+        let directory = self.ground.directory(Side::ServerProxy)?;
+        comes_from_its_node(peer, &header, &directory)?;
+        if body_announced > SMALL_BODY {
+            // Nobody may make a node spool what it will deny.
+            self.policy.load().early(&header, body_announced, &directory)?;
+        }
+        Ok(())
     }
 
     async fn serve(&self, mut conversation: Box<dyn Conversation>) {
@@ -140,18 +146,13 @@ impl Provider {
             return Err(Fault::provider(FaultCode::Untrusted, detail));
         }
         let fresh = self.freshness.check(header.sent, header.expires, at);
-        fresh.map_err(|e| Fault::provider(FaultCode::Expired, e.to_string()))
-    }
-
-    /// Nobody may make a node spool what it will deny (protocol P4.6): judged by the TLS peer alone, grants nothing.
-    fn may_spool(&self, peer: &Peer, header: &Header, body: u64) -> Result<(), Fault> {
-        let directory = self.ground.directory(Side::ServerProxy)?;
-        let node = asking_node(&directory, peer)?;
-        if node.id != header.from || !directory.speaks_for(&node.id, &header.client) {
-            let detail = format!("node {} does not speak for {}", node.id, header.client);
-            return Err(Fault::provider(FaultCode::Untrusted, detail));
+        fresh.map_err(|e| Fault::provider(FaultCode::Expired, e.to_string()))?;
+        // An id carries the time it was made: so none comes back after its claim was forgotten.
+        let (made, sent) = (header.id.made_at(), header.sent);
+        if made > sent.plus(self.freshness.skew) || sent > made.plus(self.freshness.skew) {
+            return Err(malformed(format!("the id was made {made}, the message says sent {sent}")));
         }
-        self.policy.load().early(header, body, &directory).map(drop)
+        Ok(())
     }
 
     /// Verified: the five trust checks.
@@ -362,6 +363,17 @@ fn asking_node<'d>(directory: &'d Directory, peer: &Peer) -> Result<&'d NodeEntr
         let detail = format!("the TLS certificate {} is not registered to any node", peer.fingerprint());
         Fault::provider(FaultCode::Untrusted, detail)
     })
+}
+
+/// A stranger holds nothing here, not even a place in the queue: the TLS peer is the node that the header names, and that
+/// node speaks for the client. Grants nothing: verification asks again, and for more.
+fn comes_from_its_node(peer: &Peer, header: &Header, directory: &Directory) -> Result<(), Fault> {
+    let node = asking_node(directory, peer)?;
+    if node.id == header.from && directory.speaks_for(&node.id, &header.client) {
+        return Ok(());
+    }
+    let detail = format!("node {} is not {}, or does not speak for {}", node.id, header.from, header.client);
+    Err(Fault::provider(FaultCode::Untrusted, detail))
 }
 
 fn bad_message(error: &MalformedMessage) -> Fault {

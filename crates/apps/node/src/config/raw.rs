@@ -135,7 +135,8 @@ impl Section {
     /// What was not asked for is not known.
     fn finish(self, known: &[&str], m: &mut Mistakes) {
         for name in self.table.keys() {
-            let meant = known.iter().copied().filter(|k| near(name, bare(k))).min_by_key(|k| distance(name, bare(k)));
+            let meant =
+                known.iter().copied().filter(|k| near(name, bare(k))).min_by_key(|k| distance(name, bare(k)));
             let meant = meant.map_or_else(String::new, |key| format!("; did you mean {key}?"));
             m.add(&self.key(name), format!("is not a known key here{meant}; known are {}", known.join(", ")));
         }

@@ -127,7 +127,10 @@ fn what_contradicts_itself_is_refused() {
 fn slips_are_answered_with_what_was_meant() {
     for (extra, told) in [
         ("[edge]\nmax-body = 16", "edge.max-body: must be a text with a unit; write max-body = \"16 MiB\""),
-        ("[trust]\nstatus-grace = 12", "trust.status-grace: must be a text with a unit; write status-grace = \"12h\""),
+        (
+            "[trust]\nstatus-grace = 12",
+            "trust.status-grace: must be a text with a unit; write status-grace = \"12h\"",
+        ),
         ("[edge]\nmax_body = '1 MiB'", "edge.max_body: is not a known key here; did you mean max-body?"),
         ("[edge]\nlistn = '127.0.0.1:1'", "did you mean listen?"),
         ("[peers]\nlisten = '127.0.0.1:1'", "peers: is not a known key here; did you mean [peer]?"),

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use tokio::sync::Notify;
 use truc_exchange::ports::{PastOutcome, Turn};
 use truc_message::{Header, Parts};
-use truc_model::{Digest, FaultCode};
+use truc_model::{Digest, FaultCode, MessageId};
 use truc_testkit::draft;
 use truc_testkit::services::json;
 
@@ -42,13 +42,23 @@ async fn an_id_is_used_for_one_message() {
     send(&bus, parts).await.answer();
     let other = request(&bus, |h| (h.id, h.issue) = (id, Some("khac".into()))).await;
     assert_eq!(send(&bus, other).await.fault(), FaultCode::Replayed);
-    // The pair of sender and id is what counts: another client may come to the same id.
+    // Records and containers are found by the id alone: so it is nobody else's either, whoever comes with it.
     let (stranger, provider) = (bus.node(STRANGER), bus.node(PROVIDER));
     let theirs = signed_by(stranger, provider, "VN/GOV/H28", truc_message::Body::empty(), |h| {
         (h.id, h.client) = (id, "VN/GOV/H28/khac".parse().unwrap());
     });
-    assert_eq!(send_from(stranger, provider, theirs.await).await.answer().0.status, Some(200));
-    assert_eq!(provider.services.count(), 2);
+    assert_eq!(send_from(stranger, provider, theirs.await).await.fault(), FaultCode::Replayed);
+    assert_eq!(provider.services.count(), 1);
+}
+
+/// Else an old id could come back after its claim was forgotten.
+#[tokio::test]
+async fn an_id_is_as_old_as_its_message() {
+    let bus = bus().await;
+    let old = MessageId::new(bus.clock.now().minus(std::time::Duration::from_secs(120)), [3; 10]);
+    let parts = request(&bus, |h| h.id = old).await;
+    assert_eq!(send(&bus, parts).await.fault(), FaultCode::Malformed);
+    assert_eq!(bus.node(PROVIDER).services.count(), 0);
 }
 
 #[tokio::test]
