@@ -16,7 +16,10 @@ const FIELDS: &[(&str, &str)] = &[
     ("secretHeaders", "a list of header names in lower case, like [\"x-api-key\"]"),
     ("disabled", "the notice that callers read, one line"),
     ("notice", "the notice that callers read, one line"),
-    ("subject", "\"SUBSYSTEM:VN/GOV/H26/mot-cua-so-1\", \"MEMBER:VN/GOV/H26\", \"GROUP:code\" or \"LOCALGROUP:code\""),
+    (
+        "subject",
+        "\"SUBSYSTEM:VN/GOV/H26/mot-cua-so-1\", \"MEMBER:VN/GOV/H26\", \"GROUP:code\" or \"LOCALGROUP:code\"",
+    ),
     ("method", "an HTTP method like \"GET\", or \"*\""),
     ("path", "a pattern like \"/cong-dan/*\", or \"**\""),
     ("owner", "a subsystem like \"VN/GOV/G01/csdl-dancu\""),
@@ -53,7 +56,11 @@ pub(crate) fn syntax(error: &serde_json::Error) -> String {
     if error.is_eof() {
         return "body: the JSON ends too early, or there is none; send one JSON object".to_owned();
     }
-    format!("body: this is not JSON, at line {} column {}; send one JSON object", error.line(), error.column())
+    format!(
+        "body: this is not JSON, at line {} column {}; send one JSON object",
+        error.line(),
+        error.column()
+    )
 }
 
 /// The sentence for a query that does not read, from the words of the library.
@@ -77,7 +84,9 @@ fn plain(problem: &str) -> String {
     match problem.strip_prefix("invalid type: ") {
         Some(rest) => format!("{} does not fit", rest.split(", expected").next().unwrap_or(rest)),
         None => match problem.strip_prefix("unknown variant ") {
-            Some(rest) => format!("{} is not known", rest.split(',').next().unwrap_or(rest).replace('`', "\"")),
+            Some(rest) => {
+                format!("{} is not known", rest.split(',').next().unwrap_or(rest).replace('`', "\""))
+            }
             None => problem.replace('`', "\""),
         },
     }
@@ -97,11 +106,20 @@ mod tests {
             service_from_json(serde_json::from_str(&text).unwrap()).unwrap_err()
         };
         assert_eq!(service(""), "kind: is missing; write \"rest\" or \"openapi\"");
-        assert_eq!(service(r#","kind":"soap""#), "kind: \"soap\" is not known; write \"rest\" or \"openapi\"");
+        assert_eq!(
+            service(r#","kind":"soap""#),
+            "kind: \"soap\" is not known; write \"rest\" or \"openapi\""
+        );
         let told = service(r#","kind":"rest","timeoutMs":"5s""#);
-        assert_eq!(told, "timeoutMs: string \"5s\" does not fit; write a number of milliseconds from 1 to 270000");
+        assert_eq!(
+            told,
+            "timeoutMs: string \"5s\" does not fit; write a number of milliseconds from 1 to 270000"
+        );
         let told = service(r#","kind":"rest","stray":1"#);
-        assert!(told.starts_with("stray: is not a field here; known are v, id, kind, url, descriptionUrl"), "{told}");
+        assert!(
+            told.starts_with("stray: is not a field here; known are v, id, kind, url, descriptionUrl"),
+            "{told}"
+        );
         let told = service(r#","kind":"rest","endpoints":[{"method":"G T","path":"/"}]"#);
         assert!(told.starts_with("endpoints[0].method: ") && told.contains("; write a list like"), "{told}");
     }
@@ -123,7 +141,11 @@ mod tests {
             told("limit=x&subject=y"),
             "limit: invalid digit found in string; write a whole number from 1 to 1000"
         );
-        assert!(told("limit=1").starts_with("subject: is missing; write \"SUBSYSTEM:"), "{}", told("limit=1"));
+        assert!(
+            told("limit=1").starts_with("subject: is missing; write \"SUBSYSTEM:"),
+            "{}",
+            told("limit=1")
+        );
         assert_eq!(told("stray=1"), "stray: is not a field here; known are limit, subject");
     }
 }

@@ -25,10 +25,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
             let large = rejection.status() == AdminCode::TooLarge.status();
             let code = if large { AdminCode::TooLarge } else { AdminCode::Malformed };
-            let detail = if large { "send at most 1 MiB" } else { "the body did not arrive whole: send it again" };
+            let detail =
+                if large { "send at most 1 MiB" } else { "the body did not arrive whole: send it again" };
             AdminFault::new(code, detail)
         })?;
-        let json: Value = serde_json::from_slice(&bytes).map_err(|e| AdminFault::malformed(explain::syntax(&e)))?;
+        let json: Value =
+            serde_json::from_slice(&bytes).map_err(|e| AdminFault::malformed(explain::syntax(&e)))?;
         serde_path_to_error::deserialize(json)
             .map(Self)
             .map_err(|e| AdminFault::malformed(explain::value(&e.path().to_string(), &e.inner().to_string())))
@@ -43,7 +45,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AdminFault> {
         match Query::try_from_uri(&parts.uri) {
             Ok(Query(params)) => Ok(Self(params)),
-            Err(rejection) => Err(AdminFault::malformed(format!("query: {}", explain::query(&rejection.body_text())))),
+            Err(rejection) => {
+                Err(AdminFault::malformed(format!("query: {}", explain::query(&rejection.body_text()))))
+            }
         }
     }
 }
@@ -55,7 +59,8 @@ where
     S: Send + Sync,
 {
     let path = Path::<T>::from_request_parts(parts, state).await;
-    path.map(|Path(texts)| texts).map_err(|_| AdminFault::malformed("path: percent-encode it as UTF-8, see docs/admin-api.md"))
+    path.map(|Path(texts)| texts)
+        .map_err(|_| AdminFault::malformed("path: percent-encode it as UTF-8, see docs/admin-api.md"))
 }
 
 /// A service named by five path segments.

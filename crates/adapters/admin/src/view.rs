@@ -207,7 +207,10 @@ pub fn service_to_json(service: &ServiceDefinition) -> Value {
 /// # Errors
 /// A sentence that names the key that is off.
 pub fn service_from_json(mut json: Value) -> Result<ServiceDefinition, String> {
-    let id = json.get("id").and_then(Value::as_str).ok_or_else(|| crate::explain::value("", "missing field `id`"))?;
+    let id = json
+        .get("id")
+        .and_then(Value::as_str)
+        .ok_or_else(|| crate::explain::value("", "missing field `id`"))?;
     let id: ServiceId = id.parse().map_err(|e| format!("id: {e}"))?;
     json["id"] = Value::String(id.tagged());
     serde_path_to_error::deserialize(json)

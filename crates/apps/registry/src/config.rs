@@ -142,7 +142,10 @@ impl Section {
             None => return default,
             Some(Value::String(text)) => text,
             Some(_) => {
-                self.mistake(key, &format!("must be a text with a unit; write {key} = \"{}s\"", default.as_secs()));
+                self.mistake(
+                    key,
+                    &format!("must be a text with a unit; write {key} = \"{}s\"", default.as_secs()),
+                );
                 return default;
             }
         };

@@ -69,7 +69,7 @@ pub enum RegistryError {
     /// The running registry refused or did not answer.
     #[error("the running registry at {address}: {why}")]
     Admin {
-        /// Its administration address.
+        /// Its admin address.
         address: String,
         /// What it said.
         why: String,

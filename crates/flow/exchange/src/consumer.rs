@@ -22,8 +22,9 @@ use crate::ports::{ConsumerSide, Conversation, LinkError, PastOutcome, PeerLink,
 use crate::refusal;
 use crate::routing;
 
-/// How long a call may take from the edge to the answer.
-pub const CALL_DEADLINE: Duration = Duration::from_secs(90);
+/// How long a call may take from the edge to the answer: the longest life of a call (protocol P4.1), so that a service's own
+/// timeout, which its provider states, is what ends a slow one.
+pub const CALL_DEADLINE: Duration = truc_message::CALL_LIFE;
 
 /// The provider's word on an interrupted request is asked for this often, at this interval.
 const OUTCOME_TRIES: u32 = 10;

@@ -1,15 +1,25 @@
 //! Says what happens, in plain words, Vietnamese first.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "telling the story on the terminal is what this module is for"
-)]
 
+use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::steps::Tally;
 use crate::bus::{Layout, Process, Processes};
+
+/// A line on standard output. Whoever has stopped reading is no reason to stop the bus.
+macro_rules! say {
+    ($($words:tt)*) => {
+        drop(writeln!(std::io::stdout(), $($words)*))
+    };
+}
+
+/// A line on standard error.
+macro_rules! note {
+    ($($words:tt)*) => {
+        drop(writeln!(std::io::stderr(), $($words)*))
+    };
+}
 
 /// Tells on standard output; progress goes to standard error.
 pub(crate) struct Teller;
@@ -28,18 +38,18 @@ impl Teller {
     }
 
     pub(crate) fn opening(&self, dir: &Path) {
-        println!("Trục: cả một trục liên thông dữ liệu trên máy này / a whole data bus on this machine");
-        println!("Mọi người trong câu chuyện đều là DỮ LIỆU GIẢ LẬP / everybody in this story is synthetic");
-        println!("Thư mục / folder: {}\n", dir.display());
+        say!("Trục: cả một trục liên thông dữ liệu trên máy này / a whole data bus on this machine");
+        say!("Mọi người trong câu chuyện đều là DỮ LIỆU GIẢ LẬP / everybody in this story is synthetic");
+        say!("Thư mục / folder: {}\n", dir.display());
     }
 
     pub(crate) fn progress(&self, begun: Instant, what: &str) {
-        eprintln!("  [{:>5.1} s] {what} …", begun.elapsed().as_secs_f64());
+        note!("  [{:>5.1} s] {what} …", begun.elapsed().as_secs_f64());
     }
 
     pub(crate) fn standing(&self, begun: Instant) {
         let seconds = begun.elapsed().as_secs_f64();
-        println!(
+        say!(
             "Trục đã chạy sau {} s: sổ đăng ký, PKI thử nghiệm, 4 nút, 2 CSDL, mỗi phần một tiến trình.\n\
              The bus stands after {seconds:.1} s: registry, pilot PKI, 4 nodes, 2 registers, each its own process.\n",
             vietnamese(seconds),
@@ -47,15 +57,15 @@ impl Teller {
     }
 
     pub(crate) fn step(&self, number: usize, vi: &str, en: &str) {
-        println!("{number:>2}. {vi}\n    {en}");
+        say!("{number:>2}. {vi}\n    {en}");
     }
 
     pub(crate) fn ended(&self, ended: &Result<Ended, String>, took: Duration) {
         let ms = took.as_secs_f64() * 1000.0;
         match ended {
-            Ok(Ended::Well(seen)) => println!("    ✔ {}   ({ms:.0} ms)\n", indented(seen)),
-            Ok(Ended::Skipped(why)) => println!("    ‼ SKIPPED / BỎ QUA: {}\n", indented(why)),
-            Err(why) => println!("    ✘ KHÔNG NHƯ KỂ / NOT AS TOLD: {}   ({ms:.0} ms)\n", indented(why)),
+            Ok(Ended::Well(seen)) => say!("    ✔ {}   ({ms:.0} ms)\n", indented(seen)),
+            Ok(Ended::Skipped(why)) => say!("    ‼ SKIPPED / BỎ QUA: {}\n", indented(why)),
+            Err(why) => say!("    ✘ KHÔNG NHƯ KỂ / NOT AS TOLD: {}   ({ms:.0} ms)\n", indented(why)),
         }
     }
 
@@ -65,12 +75,12 @@ impl Teller {
         let vi = vietnamese(seconds);
         match (skipped, failed) {
             (0, 0) => {
-                println!("Mọi bước diễn ra đúng như kể, {vi} s. / Every step went as told, {seconds:.1} s.")
+                say!("Mọi bước diễn ra đúng như kể, {vi} s. / Every step went as told, {seconds:.1} s.")
             }
-            (_, 0) => println!(
+            (_, 0) => say!(
                 "{well} bước đúng như kể, {skipped} bước BỎ QUA, {vi} s. / {well} steps as told, {skipped} SKIPPED, {seconds:.1} s."
             ),
-            _ => println!(
+            _ => say!(
                 "{failed} bước KHÔNG như kể, {vi} s. / {failed} steps did NOT go as told, {seconds:.1} s."
             ),
         }
@@ -78,7 +88,7 @@ impl Teller {
 
     /// One of the bus's processes has ended by itself.
     pub(crate) fn lost(&self, process: &Process, log: &Path, program: &Path) {
-        println!(
+        say!(
             "‼ Tiến trình đã dừng / process has ended: {} (log: {}). {}",
             process.name,
             log.display(),
@@ -87,18 +97,18 @@ impl Teller {
     }
 
     pub(crate) fn staying(&self, layout: &Layout, processes: &Processes, program: &Path) {
-        println!("\nTrục vẫn chạy; nhấn Ctrl-C để dừng. / The bus stays up; Ctrl-C ends it.");
-        println!("Mô tả / description: {}", layout.dir.join("demo.json").display());
-        println!("Chạy lại từng phần bằng tay / to start any one process again by hand:");
+        say!("\nTrục vẫn chạy; nhấn Ctrl-C để dừng. / The bus stays up; Ctrl-C ends it.");
+        say!("Mô tả / description: {}", layout.dir.join("demo.json").display());
+        say!("Chạy lại từng phần bằng tay / to start any one process again by hand:");
         let mut all = vec![processes.pki(), processes.registry()];
         all.extend(processes.registers());
         all.extend(layout.nodes.iter().map(|plan| processes.node(plan)));
         for process in all {
-            println!("  {:<12} {}", process.name, process.command(program));
+            say!("  {:<12} {}", process.name, process.command(program));
         }
         if let Ok(desk) = layout.node("H26") {
-            println!("\nThử một lời gọi / try a call:");
-            println!(
+            say!("\nThử một lời gọi / try a call:");
+            say!(
                 "  {} call --config {} --client VN/GOV/H26/mot-cua-so-1 --user cb-0123 --purpose 1.004194 \\\n    VN/GOV/G10/csdl-datdai/tra-cuu-thua-dat GET '/thua-dat?chuSuDung=099190000025'",
                 program.display(),
                 layout.node_config(desk).display()
