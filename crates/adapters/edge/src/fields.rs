@@ -1,5 +1,7 @@
 //! The header fields of a request: which are words around the call, which travel on, which end here (protocol P10.1).
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderName};
 use truc_exchange::CallContext;
 use truc_model::{Fault, SubsystemId};
@@ -68,7 +70,28 @@ pub(crate) struct Taken {
 
 /// True for a field that ends at this door, whoever sent it.
 pub(crate) fn is_removed(name: &str, connection: &[String]) -> bool {
-    REMOVED.contains(&name) || NODES_OWN.contains(&name) || connection.iter().any(|c| c == name)
+    let read = as_read(name);
+    REMOVED.contains(&&*read) || NODES_OWN.contains(&&*read) || connection.iter().any(|c| c == name)
+}
+
+/// The name as WSGI, CGI and PHP hand it to an application: to them `_` and `-` are one (RFC 3875 §4.1.18).
+fn as_read(name: &str) -> Cow<'_, str> {
+    if name.contains('_') { name.replace('_', "-").into() } else { name.into() }
+}
+
+/// Refuses a field that a service could take for one of ours or X-Road's: it would say who asks, and nobody has checked it.
+fn not_mistakable(name: &str) -> Result<(), Fault> {
+    let read = as_read(name);
+    let ours = NAMED.contains(&&*read)
+        || NODES_OWN.contains(&&*read)
+        || read.starts_with("x-road-")
+        || read.starts_with("truc-");
+    if name.contains('_') && ours {
+        return Err(malformed(format!(
+            "a service may take the header {name} for {read}: write it with hyphens or leave it out"
+        )));
+    }
+    Ok(())
 }
 
 /// The names that `Connection` declares as being of this connection only.
@@ -92,6 +115,7 @@ pub(crate) fn take(headers: &HeaderMap, split_cookies: bool) -> Result<Taken, Fa
             headers.len()
         )));
     }
+    headers.keys().try_for_each(|name| not_mistakable(name.as_str()))?;
     let client = one(headers, "x-road-client", 1024)?.ok_or_else(|| {
         malformed("the X-Road-Client header is missing: {instance}/{class}/{member}/{subsystem}")
     })?;
@@ -267,6 +291,30 @@ mod tests {
         }
         let long = "x".repeat(257);
         assert!(take(&map(&[CLIENT, ("x-road-issue", &long)]), false).is_err());
+    }
+
+    #[test]
+    fn names_that_a_service_may_take_for_verified_ones_are_refused() {
+        for name in [
+            "X_Road_UserId",
+            "x_road_client",
+            "x-road_client",
+            "truc_purpose",
+            "x_road_request_id",
+            "x_road-security-server",
+            "x_road_custom",
+            "idempotency_key",
+            "content_type",
+        ] {
+            let fault = take(&map(&[CLIENT, (name, "secret")]), false).unwrap_err();
+            assert_eq!(fault.code, truc_model::FaultCode::Malformed, "{name}");
+            let hyphens = name.to_ascii_lowercase().replace('_', "-");
+            assert!(fault.detail.contains(&hyphens) && !fault.detail.contains("secret"), "{}", fault.detail);
+        }
+        let others = map(&[CLIENT, ("x_custom", "1"), ("content_length", "9"), ("transfer_encoding", "x")]);
+        let taken = take(&others, false).unwrap();
+        assert_eq!(taken.forwarded, [("x_custom".into(), b"1".to_vec())]);
+        assert!(is_removed("x_road_error", &[]), "an answer may not play with them either");
     }
 
     #[test]

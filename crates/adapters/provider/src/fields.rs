@@ -1,5 +1,7 @@
 //! Which header fields end at this door.
 
+use std::borrow::Cow;
+
 /// Fields of one connection, never passed on in either direction (X-Road pr-rest 4.3 and RFC 9110 §7.6.1).
 const REMOVED: [&str; 14] = [
     "connection",
@@ -48,13 +50,59 @@ const SYSTEM: [&str; 6] = [
     "x-road-error",
 ];
 
+/// Fields by which a framework lets a request call itself by another method: the method authorised is the method called.
+const OTHER_METHOD: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+
+/// The name as WSGI, CGI and PHP hand it to an application: to them `_` and `-` are one (RFC 3875 §4.1.18).
+fn as_read(name: &str) -> Cow<'_, str> {
+    if name.contains('_') { name.replace('_', "-").into() } else { name.into() }
+}
+
 /// True for a field of a signed request that must not reach the service from its list: whoever sealed it may not play
-/// tricks with the connection, nor with the fields that say who is asking.
+/// tricks with the connection, nor with the method, nor with the fields that say who is asking.
 pub(crate) fn ends_here(name: &str) -> bool {
-    REMOVED.contains(&name) || OURS.contains(&name)
+    let read = as_read(name);
+    // With an underscore even a name that we never write could pass for one of ours.
+    let posing = name.contains('_') && (read.starts_with("x-road-") || read.starts_with("truc-"));
+    posing || REMOVED.contains(&&*read) || OURS.contains(&&*read) || OTHER_METHOD.contains(&&*read)
 }
 
 /// True for a field of a service's answer that must not travel on.
 pub(crate) fn stays_here(name: &str, connection: &[String]) -> bool {
-    REMOVED.contains(&name) || SYSTEM.contains(&name) || connection.iter().any(|c| c == name)
+    let read = as_read(name);
+    REMOVED.contains(&&*read) || SYSTEM.contains(&&*read) || connection.iter().any(|c| c == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_a_service_reads_as_ours_end_here() {
+        for name in [
+            "x_road_userid",
+            "x_road_client",
+            "x-road_client",
+            "x_road_request_id",
+            "x_road_custom",
+            "truc_purpose",
+            "idempotency_key",
+            "transfer_encoding",
+            "content_length",
+        ] {
+            assert!(ends_here(name), "{name}");
+        }
+        for name in ["x_custom", "x-road-custom", "accept", "authorization", "x-forwarded-for"] {
+            assert!(!ends_here(name), "{name}");
+        }
+        assert!(stays_here("x_road_error", &[]) && !stays_here("x_custom", &[]));
+    }
+
+    #[test]
+    fn the_method_called_is_the_method_authorised() {
+        for name in ["x-http-method-override", "x-http-method", "x-method-override", "x_http_method_override"]
+        {
+            assert!(ends_here(name), "{name}");
+        }
+    }
 }

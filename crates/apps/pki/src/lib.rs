@@ -6,6 +6,7 @@
 
 mod certificates;
 mod config;
+mod connections;
 mod crl;
 mod csr;
 mod encoding;

@@ -19,6 +19,7 @@ use truc_keystores::Passphrase;
 use truc_model::SystemClock;
 
 use crate::config::PkiConfig;
+use crate::connections::{self, Limits};
 use crate::error::{PkiError, blocking};
 use crate::ocsp::Responder;
 use crate::pki::Pki;
@@ -27,7 +28,12 @@ use crate::tsa;
 /// Requests to the responder and the TSA have a few hundred bytes.
 const BODY_LIMIT: usize = 16 * 1024;
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
-const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
+const LIMITS: Limits = Limits {
+    open: 256,
+    head: Duration::from_secs(15),
+    life: Duration::from_secs(600),
+    drain: Duration::from_secs(5),
+};
 
 struct App {
     pki: Pki,
@@ -55,20 +61,11 @@ pub async fn run(
 /// Serves an open PKI on a listener until `shutdown` is cancelled; requests in progress then have 5 s to finish.
 ///
 /// # Errors
-/// The listener fails.
+/// None now; a listener that fails to accept is tried again.
 pub async fn serve(pki: Pki, listener: TcpListener, shutdown: CancellationToken) -> Result<(), PkiError> {
-    let address = pki.config.listen;
     let app = Arc::new(App { pki, responder: Responder::default() });
-    let stopping = shutdown.clone();
-    let server = axum::serve(listener, router(app)).with_graceful_shutdown(stopping.cancelled_owned());
-    let drained = async {
-        shutdown.cancelled().await;
-        tokio::time::sleep(DRAIN_DEADLINE).await;
-    };
-    tokio::select! {
-        outcome = server => outcome.map_err(|source| PkiError::Listen { address, source }),
-        () = drained => Ok(()),
-    }
+    connections::serve(listener, router(app), LIMITS, shutdown).await;
+    Ok(())
 }
 
 fn router(app: Arc<App>) -> Router {

@@ -19,6 +19,7 @@ use truc_directory::Directory;
 use truc_governance::{GovernanceError, Published};
 use truc_model::{Clock, Digest};
 
+use crate::connections::{self, Limits};
 use crate::error::RegistryError;
 use crate::run::Job;
 use crate::verbs::{
@@ -31,8 +32,13 @@ use crate::verbs::{
 const BODY_LIMIT: usize = 1024 * 1024;
 /// Limit for one decision.
 const DECISION: Duration = Duration::from_secs(30);
-/// How long open answers may take when the API stops.
-const DRAIN: Duration = Duration::from_secs(2);
+/// What connections may take; a request may wait for a decision, and open answers have 2 s when the API stops.
+const LIMITS: Limits = Limits {
+    open: 64,
+    head: Duration::from_secs(15),
+    life: Duration::from_secs(600),
+    drain: Duration::from_secs(2),
+};
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -63,16 +69,8 @@ pub(crate) async fn serve(
     desk: Desk,
     stop: CancellationToken,
 ) -> Result<(), RegistryError> {
-    let stopping = stop.clone();
-    let server = axum::serve(listener, router(desk)).with_graceful_shutdown(stop.cancelled_owned());
-    let bounded = async {
-        stopping.cancelled().await;
-        tokio::time::sleep(DRAIN).await;
-    };
-    tokio::select! {
-        ended = server => ended.map_err(|e| RegistryError::Stopped(e.to_string())),
-        () = bounded => Ok(()),
-    }
+    connections::serve(listener, router(desk), LIMITS, stop).await;
+    Ok(())
 }
 
 fn router(desk: Desk) -> Router {

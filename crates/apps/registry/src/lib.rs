@@ -6,6 +6,7 @@
 
 mod admin;
 mod config;
+mod connections;
 mod door;
 mod error;
 mod files;

@@ -13,8 +13,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use support::{Plan, Scene, sent};
 use truc_directory::Anchor;
-use truc_evidence::Role;
 use truc_evidence::container::{self, CheckName, ContainerError, ExportError, Report, State, Verdict};
+use truc_evidence::{LocalPart, Outcome, RecordKind, Role};
 use truc_model::{Digest, MessageId};
 use truc_trust::Verdict as Standing;
 
@@ -144,6 +144,141 @@ async fn what_cannot_be_shown_is_said() {
     assert_eq!(two_heads.verdict, Verdict::Holds, "{two_heads}");
 }
 
+const NO_RIGHT: &[u8] = br#"{"code":"NO_RIGHT","detail":"d","vi":"v","en":"e"}"#;
+
+fn refused(body: &'static [u8], noted: fn(RecordKind, &mut LocalPart)) -> Plan {
+    Plan { refusal: Some(body), noted, ..Plan::default() }
+}
+
+fn end(report: &Report) -> (Outcome, Option<&str>) {
+    let summary = report.summary.as_ref().unwrap();
+    (summary.outcome, summary.fault.as_deref())
+}
+
+fn note(local: &mut LocalPart, outcome: Outcome, fault: Option<&str>) {
+    local.outcome = Some(outcome);
+    local.fault = fault.map(Into::into);
+}
+
+#[tokio::test]
+async fn the_end_is_told_by_what_is_signed() {
+    const UNKNOWN: &[u8] = br#"{"code":"OUTCOME_UNKNOWN","detail":"d","vi":"v","en":"e"}"#;
+    const LATER: &[u8] = br#"{"code":"OF_A_LATER_VERSION","detail":"d","vi":"v","en":"e"}"#;
+    let honest = refused(NO_RIGHT, |kind, local| {
+        if kind == RecordKind::Refusal {
+            note(local, Outcome::Refused, Some("NO_RIGHT"));
+        }
+    });
+    let digest_only = Plan { digest_only: true, ..honest.clone() };
+    let later = refused(LATER, |kind, local| {
+        if kind == RecordKind::Refusal {
+            note(local, Outcome::Failed, Some("INTERNAL"));
+        }
+    });
+    let cases = [
+        (Plan::default(), Outcome::Ok, None),
+        (honest, Outcome::Refused, Some("NO_RIGHT")),
+        (digest_only, Outcome::Unknown, None),
+        (refused(UNKNOWN, |_, _| {}), Outcome::Unknown, Some("OUTCOME_UNKNOWN")),
+        (refused(b"[1]", |_, _| {}), Outcome::Failed, Some("INTERNAL")),
+        (later, Outcome::Unknown, Some("OF_A_LATER_VERSION")),
+        (Plan { unsigned: true, ..Plan::default() }, Outcome::Unknown, None),
+    ];
+    for (plan, outcome, fault) in cases {
+        let report = judged(plan).await;
+        assert_eq!(report.verdict, Verdict::Holds, "{report}");
+        assert_eq!(end(&report), (outcome, fault), "{report}");
+    }
+    let unsigned = judged(Plan { unsigned: true, ..Plan::default() }).await;
+    let told = unsigned.checks.iter().find(|c| c.name == CheckName::Fault).unwrap();
+    assert!(told.detail.starts_with("UNAVAILABLE (failed)"), "{}", told.detail);
+    let spoiled = judged(Plan { answers: Some(Digest::of(b"another request")), ..Plan::default() }).await;
+    assert_eq!((spoiled.verdict, end(&spoiled)), (Verdict::Fails, (Outcome::Unknown, None)), "{spoiled}");
+}
+
+/// Nobody signs a record's local part, and its leaf can be computed anew: it may not say otherwise than the answer.
+#[tokio::test]
+async fn a_forged_end_is_noticed() {
+    let cases: [(Plan, Outcome); 7] = [
+        (Plan { noted: |_, l| note(l, Outcome::Failed, Some("TIMEOUT")), ..Plan::default() }, Outcome::Ok),
+        (
+            Plan {
+                noted: |kind, l| {
+                    if kind == RecordKind::Response {
+                        note(l, Outcome::Refused, Some("NO_RIGHT"));
+                    }
+                },
+                ..Plan::default()
+            },
+            Outcome::Ok,
+        ),
+        (
+            Plan {
+                noted: |kind, l| {
+                    if kind == RecordKind::Request {
+                        note(l, Outcome::Ok, None);
+                    }
+                },
+                ..Plan::default()
+            },
+            Outcome::Ok,
+        ),
+        (refused(NO_RIGHT, |_, l| note(l, Outcome::Ok, None)), Outcome::Refused),
+        (refused(NO_RIGHT, |_, l| l.fault = Some("TIMEOUT".into())), Outcome::Refused),
+        (refused(NO_RIGHT, |_, l| l.outcome = Some(Outcome::Unknown)), Outcome::Refused),
+        (
+            Plan { digest_only: true, ..refused(NO_RIGHT, |_, l| note(l, Outcome::Ok, None)) },
+            Outcome::Unknown,
+        ),
+    ];
+    for (plan, outcome) in cases {
+        let report = judged(plan).await;
+        assert_eq!(report.verdict, Verdict::Fails, "{report}");
+        assert!(only_failed(&report).iter().all(|name| *name == CheckName::Record), "{report}");
+        assert_eq!(end(&report).0, outcome, "{report}");
+    }
+}
+
+#[tokio::test]
+async fn a_local_part_has_one_form() {
+    let spellings: [fn(&str) -> String; 3] = [
+        |text| text.replacen('{', "{ ", 1),
+        |text| text.replacen("\"v\":1", "\"v\":1,\"fault\":null", 1),
+        |text| {
+            let object: serde_json::Value = serde_json::from_str(text).unwrap();
+            serde_json::Value::from_iter(object.as_object().unwrap().values().cloned()).to_string()
+        },
+    ];
+    for spell in spellings {
+        let scene = Plan::default().play().await;
+        scene.store.respell(0, spell);
+        let (bytes, anchor) = (export(&scene).await, scene.anchor);
+        let report = container::verify(&bytes, &anchor).unwrap();
+        assert_eq!(only_failed(&report), [CheckName::Record], "{report}");
+    }
+}
+
+/// When a record was made is its node's own word: put late, it lets nothing later vouch for the time of sending.
+#[tokio::test]
+async fn a_forged_time_of_recording_widens_nothing() {
+    let hours = |h: u64| Duration::from_secs(3600 * h);
+    fn late(_: RecordKind, local: &mut LocalPart) {
+        local.at = sent().plus(Duration::from_secs(3600 * 24 * 365));
+    }
+    let later_head = Plan { head_issued: sent().plus(hours(1)), noted: late, ..Plan::default() };
+    let report = judged(later_head).await;
+    assert_eq!(states(&report, CheckName::Directory), [State::NotShown; 2], "{report}");
+    assert_eq!(report.verdict, Verdict::Incomplete, "{report}");
+    for verdict in [Standing::Good, Standing::Unknown] {
+        let later = Plan { status_later: Some(hours(2)), noted: late, verdict, ..Plan::default() };
+        let report = judged(later).await;
+        assert_eq!(states(&report, CheckName::Status), [State::NotShown, State::Ok], "{report}");
+        assert_eq!(report.verdict, Verdict::Incomplete, "{report}");
+    }
+    let report = judged(Plan { noted: late, ..Plan::default() }).await;
+    assert_eq!(report.verdict, Verdict::Holds, "{report}");
+}
+
 #[tokio::test]
 async fn a_store_with_gaps_gives_no_container() {
     let scene = Plan::default().play().await;
@@ -211,7 +346,7 @@ fn zipped(entries: &[Entry]) -> Vec<u8> {
     out
 }
 
-fn refused(entries: &[Entry], anchor: &Anchor, what: &str) {
+fn not_believed(entries: &[Entry], anchor: &Anchor, what: &str) {
     if let Ok(report) = container::verify(&zipped(entries), anchor) {
         assert_eq!(report.verdict, Verdict::Fails, "{what}\n{report}");
     }
@@ -228,28 +363,28 @@ async fn whatever_is_changed_afterwards_is_noticed() {
         for place in [0, 1, length / 3, length / 2, 2 * length / 3, length - 2, length - 1] {
             let mut other = good.clone();
             other[at].1[place] ^= 1;
-            refused(&other, &anchor, &format!("byte {place} of {name} flipped"));
+            not_believed(&other, &anchor, &format!("byte {place} of {name} flipped"));
         }
         let mut other = good.clone();
         other[at].1.push(b'\n');
-        refused(&other, &anchor, &format!("{name} made longer"));
+        not_believed(&other, &anchor, &format!("{name} made longer"));
         let mut other = good.clone();
         other[at].1.pop();
-        refused(&other, &anchor, &format!("{name} made shorter"));
+        not_believed(&other, &anchor, &format!("{name} made shorter"));
         let mut other = good.clone();
         other.remove(at);
-        refused(&other, &anchor, &format!("{name} dropped"));
+        not_believed(&other, &anchor, &format!("{name} dropped"));
         let mut other = good.clone();
         other[at].0.push('x');
-        refused(&other, &anchor, &format!("{name} renamed"));
+        not_believed(&other, &anchor, &format!("{name} renamed"));
         let mut other = good.clone();
         other.push(good[at].clone());
-        refused(&other, &anchor, &format!("{name} doubled"));
+        not_believed(&other, &anchor, &format!("{name} doubled"));
         for with in at + 1..good.len() {
             let mut other = good.clone();
             other[at].1 = good[with].1.clone();
             other[with].1 = good[at].1.clone();
-            refused(&other, &anchor, &format!("{name} swapped with {}", good[with].0));
+            not_believed(&other, &anchor, &format!("{name} swapped with {}", good[with].0));
         }
     }
     for stray in [
@@ -368,7 +503,7 @@ fn mutated_bytes_never_panic() {
             let chosen = file.index(spoiled.len());
             splice(&mut spoiled[chosen].1);
             if spoiled[chosen].1 != files[chosen].1 {
-                refused(&spoiled, &anchor, &spoiled[chosen].0);
+                not_believed(&spoiled, &anchor, &spoiled[chosen].0);
             }
             zipped(&spoiled)
         };

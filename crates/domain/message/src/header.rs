@@ -5,7 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use truc_model::{Digest, MessageId, NodeId, ServiceId, SubsystemId, Timestamp};
 
+use crate::one_form;
 use crate::path::{CanonicalPath, CanonicalQuery};
+use crate::secrets::is_secret;
 
 /// The header version this code writes and reads.
 pub const VERSION: u32 = 1;
@@ -107,7 +109,10 @@ impl HeaderField {
         let token = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&b);
         let name = !self.name.is_empty() && self.name.len() <= 256 && self.name.bytes().all(token);
         let value = match self.content() {
-            Some(FieldValue::Plain(bytes)) => !bytes.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)),
+            // A secret in clear would be signed, stored and exported (protocol P1.3), whoever sealed it.
+            Some(FieldValue::Plain(bytes)) => {
+                !is_secret(&self.name) && !bytes.iter().any(|b| matches!(b, b'\r' | b'\n' | 0))
+            }
             Some(FieldValue::Hidden(_)) => true,
             None => false,
         };
@@ -297,6 +302,7 @@ impl Header {
                 });
             }
         };
+        one_form::check(bytes).map_err(|e| MalformedHeader::Json(e.to_string()))?;
         header.check()?;
         Ok(header)
     }
@@ -484,5 +490,81 @@ pub(crate) mod tests {
             Header::parse(text.replace("\"v\":1", "\"v\":9").as_bytes()),
             Err(MalformedHeader::Version(9))
         );
+    }
+
+    /// The values of an object in order: what serde takes for the struct itself.
+    fn as_list(object: &str) -> String {
+        let value: serde_json::Value = serde_json::from_str(object).unwrap();
+        serde_json::Value::from_iter(value.as_object().unwrap().values().cloned()).to_string()
+    }
+
+    #[test]
+    fn a_header_has_one_form() {
+        let answer = Header {
+            kind: Kind::Response,
+            method: None,
+            path: None,
+            status: Some(200),
+            in_reply_to: Some(InReplyTo { id: request().id, digest: Digest([1; 32]) }),
+            leaf: Some(Leaf { index: 3, hash: Digest([2; 32]) }),
+            ..request()
+        };
+        for good in [request(), answer.clone(), Header { headers: vec![], ..request() }] {
+            assert_eq!(Header::parse(&good.to_bytes().unwrap()).unwrap(), good);
+        }
+        let text = String::from_utf8(answer.to_bytes().unwrap()).unwrap();
+        assert!(Header::parse(text.replacen('{', "{\"headers\":[],", 1).as_bytes()).is_err(), "twice");
+        let first = r#"{"name":"accept","value":"application/json"}"#;
+        let body = r#"{"mediaType":"application/json","length":2}"#;
+        let directory = r#"{"epoch":1,"version":7}"#;
+        let reply = serde_json::to_string(&answer.in_reply_to).unwrap();
+        let leaf = serde_json::to_string(&answer.leaf).unwrap();
+        for (place, other) in [
+            (first, r#"["accept","application/json",null,null]"#.to_owned()),
+            (first, r#"["accept","application/json"]"#.to_owned()),
+            (first, r#"{"name":"accept","value":"application/json","base64":null}"#.to_owned()),
+            (body, r#"["application/json",2]"#.to_owned()),
+            (body, "[]".to_owned()),
+            (body, "null".to_owned()),
+            (body, r#"{"mediaType":null,"length":2}"#.to_owned()),
+            (directory, "[1,7]".to_owned()),
+            (&reply, format!("[\"{}\",\"{}\"]", request().id, Digest([1; 32]))),
+            (&leaf, as_list(&leaf)),
+            (r#""response""#, r#"{"response":null}"#.to_owned()),
+            (r#""purpose":"#, r#""consent":null,"purpose":"#.to_owned()),
+        ] {
+            let changed = text.replace(place, &other);
+            assert_ne!(changed, text, "{place}");
+            let refused = Header::parse(changed.as_bytes());
+            assert!(matches!(refused, Err(MalformedHeader::Json(_))), "{changed}: {refused:?}");
+        }
+        for whole in ["[]", "[1]", "null", "1", "\"x\"", &format!("[{text}]")] {
+            assert!(matches!(Header::parse(whole.as_bytes()), Err(MalformedHeader::Json(_))), "{whole}");
+        }
+        let mut values = vec![serde_json::json!(1), serde_json::json!("request")];
+        let parsed: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for key in ["id", "instance", "client", "service", "from", "to", "directory", "sent", "expires"] {
+            values.push(parsed[key].clone());
+        }
+        values.extend([serde_json::json!("GET"), serde_json::json!("/x")]);
+        let listed = serde_json::Value::from(values).to_string();
+        assert!(Header::parse(listed.as_bytes()).is_err(), "{listed}");
+    }
+
+    #[test]
+    fn a_secret_in_clear_is_no_header() {
+        for name in ["authorization", "cookie", "set-cookie", "proxy-x"] {
+            let mut header = request();
+            header.headers = vec![HeaderField::plain(name, b"Bearer s")];
+            assert!(header.to_bytes().is_err(), "{name}");
+            let sent = serde_json::to_vec(&header).unwrap();
+            let refused = Header::parse(&sent).unwrap_err();
+            assert!(matches!(refused, MalformedHeader::Field { field: "headers", .. }), "{refused}");
+            assert!(!refused.to_string().contains("Bearer"), "{refused}");
+            header.headers = vec![HeaderField::plain(name, &[0xff])];
+            assert!(header.to_bytes().is_err(), "{name} in base64");
+            header.headers = vec![HeaderField::hidden(name, Digest([1; 32]))];
+            assert_eq!(Header::parse(&header.to_bytes().unwrap()).unwrap(), header);
+        }
     }
 }

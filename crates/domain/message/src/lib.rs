@@ -7,6 +7,7 @@ mod body;
 mod freshness;
 mod header;
 pub mod manifest;
+mod one_form;
 mod path;
 mod received;
 mod sealed;

@@ -21,7 +21,7 @@ pub enum InvalidPath {
     /// An encoded control character.
     #[error("control characters are not allowed in a path (byte {0})")]
     Control(usize),
-    /// A `.` or `..` segment, plain or encoded.
+    /// A `.` or `..` segment, plain, encoded, or as a lenient backend may see one: before `;`, `%2F` or `%5C`.
     #[error("'.' and '..' segments are not allowed: write the path that is meant")]
     Dots,
     /// A segment that decodes to bytes that are not UTF-8.
@@ -124,6 +124,15 @@ fn decode_canonical(segment: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
+/// Whether a backend may read the decoded segment as a step to another place: some take an encoded `/` or `\` for a
+/// separator, and some cut path parameters (`..;x`) before they look at the dots.
+fn steps_aside(decoded: &[u8]) -> bool {
+    decoded.split(|b| matches!(b, b'/' | b'\\')).any(|piece| {
+        let name = piece.split(|b| *b == b';').next().unwrap_or_default();
+        matches!(name, b"." | b"..")
+    })
+}
+
 fn canonical_segment(segment: &str, offset: usize, text: &mut String) -> Result<(), InvalidPath> {
     let bytes = segment.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
@@ -144,7 +153,7 @@ fn canonical_segment(segment: &str, offset: usize, text: &mut String) -> Result<
         decoded.push(value);
         at += 1;
     }
-    if decoded == b"." || decoded == b".." {
+    if steps_aside(&decoded) {
         return Err(InvalidPath::Dots);
     }
     if std::str::from_utf8(&decoded).is_err() {
@@ -214,6 +223,39 @@ mod tests {
             assert_eq!(CanonicalPath::from_canonical(canonical).unwrap(), path);
         }
         assert_eq!(CanonicalPath::parse("/a%2Fb/c").unwrap().segments(), ["a/b", "c"]);
+        for kept in ["/...", "/a..", "/..a", "/a;..", "/a;v=../b", "/.a%2Fb", "/%5Ca", "/;"] {
+            assert!(CanonicalPath::parse(kept).is_ok(), "{kept}");
+        }
+    }
+
+    /// A backend at its most lenient: decodes first, takes `\` for `/`, cuts parameters, then walks.
+    fn walks_by_dots(path: &str) -> bool {
+        let decoded = decode_canonical(path).replace('\\', "/");
+        decoded.split('/').any(|piece| matches!(piece.split(';').next(), Some("." | "..")))
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_accepted_path_is_a_walk_to_a_lenient_backend(
+            pieces in proptest::collection::vec(
+                proptest::sample::select(vec![
+                    "/", ".", "..", "%2e", "%2E", ";", "%3B", "%2F", "%2f", "%5c", "%5C", "a", "=", "%C4%91", "%25",
+                ]),
+                0..12,
+            ),
+        ) {
+            let raw = format!("/{}", pieces.concat());
+            match CanonicalPath::parse(&raw) {
+                Ok(path) => {
+                    proptest::prop_assert!(!walks_by_dots(path.as_str()), "{}", path.as_str());
+                    proptest::prop_assert_eq!(&CanonicalPath::from_canonical(path.as_str()).unwrap(), &path);
+                }
+                Err(why) => {
+                    proptest::prop_assert_eq!(why, InvalidPath::Dots);
+                    proptest::prop_assert!(walks_by_dots(&raw), "{}", raw);
+                }
+            }
+        }
     }
 
     #[test]
@@ -233,6 +275,15 @@ mod tests {
             "/%ff",
             "/a?b",
             "/a#b",
+            "/a/..;/b",
+            "/..;jsessionid=1",
+            "/.;x",
+            "/%2e%2e;a",
+            "/..%2Fx",
+            "/x%2f..",
+            "/x%2F.%2Fy",
+            "/..%5Cx",
+            "/x%5c..%3bv",
         ] {
             assert!(CanonicalPath::parse(bad).is_err(), "{bad}");
         }

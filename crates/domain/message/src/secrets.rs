@@ -35,8 +35,9 @@ pub enum SecretError {
 
 /// True for the fields whose values are never evidence.
 pub fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    matches!(name.as_str(), "authorization" | "cookie" | "set-cookie") || name.starts_with("proxy-")
+    const PREFIX: &[u8] = b"proxy-";
+    ["authorization", "cookie", "set-cookie"].iter().any(|secret| name.eq_ignore_ascii_case(secret))
+        || name.as_bytes().get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
 }
 
 fn digest(salt: &[u8; SALT], value: &[u8]) -> Digest {

@@ -1,6 +1,8 @@
 //! `truc evidence …`: what a node recorded, through its admin API, or from its folder while it is stopped.
 
-use std::path::PathBuf;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -48,7 +50,7 @@ pub(crate) enum Evidence {
     Export {
         /// The request's id (X-Road-Request-Id)
         id: MessageId,
-        /// The file to write; - is standard output
+        /// The file to write, for the owner's eyes only; it must not exist yet. - is standard output
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
         #[command(flatten)]
@@ -163,6 +165,21 @@ fn shown(record: StoredRecord, body: Option<String>) -> EvidenceRecord {
     }
 }
 
+/// Writes citizens' data: for its owner only, whatever the umask, and never over a file that is there.
+fn write_new(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let opened = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
+    let mut opened = opened.map_err(|error| match error.kind() {
+        kind @ io::ErrorKind::AlreadyExists => {
+            io::Error::new(kind, "the file exists and is not overwritten: name another one")
+        }
+        _ => error,
+    })?;
+    opened.write_all(bytes).and_then(|()| opened.sync_all()).inspect_err(|_| {
+        // Half a container is worth nothing and stands in the way of the next try.
+        let _ = std::fs::remove_file(file);
+    })
+}
+
 impl Evidence {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         match self {
@@ -176,7 +193,9 @@ impl Evidence {
                 if file.as_os_str() == "-" {
                     out::data(&container)?;
                 } else {
-                    tokio::fs::write(&file, &container).await.with_context(|| file.display().to_string())?;
+                    let path = file.clone();
+                    let written = blocking(move || write_new(&path, &container)).await;
+                    written.with_context(|| file.display().to_string())?;
                     out::note(format!("written: {}; check it with truc verify", file.display()));
                 }
             }
@@ -233,4 +252,26 @@ async fn fsck(target: &Target, json: bool) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn an_export_is_its_owners_and_overwrites_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("proof.asice");
+        write_new(&file, b"first").unwrap();
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        let refused = write_new(&file, b"second").unwrap_err().to_string();
+        assert!(refused.contains("exists"), "{refused}");
+        assert_eq!(std::fs::read(&file).unwrap(), b"first");
+        let link = dir.path().join("link.asice");
+        std::os::unix::fs::symlink(dir.path().join("elsewhere"), &link).unwrap();
+        assert!(write_new(&link, b"x").is_err(), "a link is not followed");
+        assert!(write_new(&dir.path().join("none/x"), b"x").is_err());
+    }
 }

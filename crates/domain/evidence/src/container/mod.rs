@@ -6,6 +6,7 @@
 
 mod collect;
 mod directories;
+mod ending;
 mod names;
 mod notes;
 mod read;

@@ -158,9 +158,9 @@ pub struct Summary {
     pub answered: Option<Timestamp>,
     /// The answer's HTTP status.
     pub status: Option<u16>,
-    /// How the exchange ended, by the node's own record.
+    /// How the exchange ended, by the signed answer; unknown where none is here.
     pub outcome: Outcome,
-    /// The fault's code, by the node's own record.
+    /// The fault's code, by the signed refusal; what a node only noted is under [`CheckName::Fault`].
     pub fault: Option<String>,
 }
 

@@ -39,7 +39,7 @@ pub(super) fn check_trust(
     found.push(check_node(message, &directory));
     let Ok(signature) = &message.signature else { return found };
     found.push(check_registered(message, signature.certificate(), &directory));
-    found.extend(check_path_and_status(opened, message, signature, record, local, &directory));
+    found.extend(check_path_and_status(opened, message, signature, record, &directory));
     found
 }
 
@@ -63,7 +63,8 @@ fn check_head(message: &Message, local: &LocalPart, directory: &Directory) -> (C
     if issued <= sent.plus(CALL_LIFE).plus(SKEW) {
         (name, State::Ok, detail)
     } else if issued <= local.at.plus(SKEW) {
-        // A long body: recorded, and judged by the directory of then, well after it was sent.
+        // A late answer, recorded under the directory of then; but nobody signs when a record was made, so that this
+        // directory shows nothing of the time of sending, whatever the record says.
         (name, State::NotShown, format!("issued only after the message was sent: {detail}"))
     } else {
         (name, State::Failed, format!("issued after the message was recorded: {detail}"))
@@ -121,7 +122,6 @@ fn check_path_and_status(
     message: &Message,
     signature: &SignedMessage,
     record: &RecordNote,
-    local: &LocalPart,
     directory: &Directory,
 ) -> Outcomes {
     let (signer, sent) = (signature.certificate(), message.header.sent);
@@ -133,21 +133,21 @@ fn check_path_and_status(
     };
     let (path, authority) = path;
     let carried = record.statuses.iter().filter_map(|d| opened.files.get(&names::status(*d)));
-    let at = sent.max(local.at);
-    let status = check_status(carried, signer, &path.issuer, sent, at);
+    let status = check_status(carried, signer, &path.issuer, sent);
     vec![(CheckName::Path, State::Ok, format!("{authority}: {}", path.anchor.subject())), status]
 }
 
-/// The newest response about the signer decides; it is fresh for an hour and graced for twelve (protocol P3.5).
+/// The newest response about the signer decides; it is fresh for an hour and graced for twelve (protocol P3.5). One made
+/// later than any call lives says nothing of the time of sending; when the record was made is nobody's signed word.
 fn check_status<'a>(
     carried: impl Iterator<Item = &'a Bytes>,
     signer: &Certificate,
     issuer: &Certificate,
     sent: Timestamp,
-    at: Timestamp,
 ) -> (CheckName, State, String) {
     let name = CheckName::Status;
-    let mut newest = None;
+    let at = sent.plus(CALL_LIFE);
+    let (mut newest, mut later) = (None, false);
     for bytes in carried {
         match ocsp::read(bytes).and_then(|response| response.judge(signer, issuer, at)) {
             Ok(status)
@@ -158,15 +158,17 @@ fn check_status<'a>(
             }
             // Statuses of several certificates lie together: one that is of another is no failure.
             Ok(_) | Err(ocsp::OcspError::OtherCertificate) => {}
+            Err(ocsp::OcspError::Times) => later = true,
             Err(why) => return (name, State::Failed, why.to_string()),
         }
     }
     let Some(status) = newest else {
-        return (
-            name,
-            State::NotShown,
-            "no OCSP response about the signer's certificate is in this record".into(),
-        );
+        let why = if later {
+            "the OCSP responses in this record are of a later time than the sending, or of impossible times"
+        } else {
+            "no OCSP response about the signer's certificate is in this record"
+        };
+        return (name, State::NotShown, why.into());
     };
     let policy = StatusPolicy::default();
     let since = status.this_update;

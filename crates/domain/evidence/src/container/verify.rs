@@ -10,13 +10,14 @@ use truc_model::{Digest, MemberId, SubsystemId};
 use truc_trust::Certificate;
 use truc_trust::cms::{self, SignedMessage};
 
+use super::ending::{self, Told};
 use super::notes::{MessageNote, RecordNote};
 use super::read::{ContainerError, Opened, open};
 use super::report::{Check, CheckName, Report, State, Summary};
 use super::trust::check_trust;
 use super::{directories, names, readme};
 use crate::leaf::leaf_hash;
-use crate::record::{LocalPart, Outcome, RecordKind, Role};
+use crate::record::{LocalPart, RecordKind, Role};
 
 /// Judges a container. CAs, members and certificates are believed only as far as the container's directory leads back to
 /// `anchor`; no clock and no network is asked.
@@ -66,6 +67,8 @@ pub(super) struct Message {
     manifest: Bytes,
     pub(super) signature: Result<SignedMessage, String>,
     cms: Bytes,
+    /// Manifest, body and signature hold together.
+    sound: bool,
 }
 
 impl Message {
@@ -99,6 +102,7 @@ fn read_message(opened: &Opened, note: MessageNote) -> Result<Message, Container
         manifest: opened.get(&names.manifest)?.clone(),
         signature: cms::read(&cms).map_err(|e| e.to_string()),
         cms,
+        sound: false,
         note,
     })
 }
@@ -184,6 +188,10 @@ impl Judging<'_> {
             found.push(self.check_answer(message));
         }
         let stem = message.note.stem();
+        let sound = found.iter().all(|(_, state, _)| *state != State::Failed);
+        if let Some(message) = self.messages.get_mut(index) {
+            message.sound = sound;
+        }
         self.push(stem, None, found);
     }
 
@@ -214,29 +222,33 @@ impl Judging<'_> {
         ];
         match pairs.into_iter().find(|(_, same)| !same) {
             Some((field, _)) => (name, State::Failed, format!("{field} is another one")),
+            None if self.other_answer(answer) => {
+                (name, State::NotShown, "another answer to the same request is signed too".into())
+            }
             None => (name, State::Ok, format!("answers {} with digest {}", reply.id, reply.digest)),
         }
+    }
+
+    fn other_answer(&self, answer: &Message) -> bool {
+        self.messages.iter().any(|m| m.header.kind.is_answer() && m.note.stem() != answer.note.stem())
     }
 
     fn record(&mut self, record: &RecordNote) {
         let index = self.messages.iter().position(|m| Some(m.note) == record.message);
         let stem = record.message.map_or_else(|| "unsigned".to_owned(), |m| m.stem());
-        let local: Result<LocalPart, _> = serde_json::from_str(&record.local);
-        let local = match local {
+        let local = match read_local(&record.local) {
             Ok(local) => local,
             Err(why) => {
-                return self.push(
-                    stem,
-                    Some(record.sequence),
-                    vec![(CheckName::Record, State::Failed, why.to_string())],
-                );
+                return self.push(stem, Some(record.sequence), vec![(CheckName::Record, State::Failed, why)]);
             }
         };
         let mut found = vec![self.check_record(record, &local, index)];
         match index {
             None => {
                 let code = local.fault.as_deref().unwrap_or("unnamed");
-                found.push((CheckName::Fault, State::NotShown, format!("{code}, noted {}", local.at)));
+                let outcome = local.outcome.map_or("", |o| o.as_str());
+                let detail = format!("{code} ({outcome}), noted {}", local.at);
+                found.push((CheckName::Fault, State::NotShown, detail));
             }
             Some(index) => {
                 let directory = self.directory(local.directory);
@@ -267,6 +279,7 @@ impl Judging<'_> {
                 && local.service == m.header.service
                 && (m.header.kind != Kind::Request || m.header.id == local.request)
         });
+        let ending_fits = message.is_none_or(|m| ending::note_fits(m.header.kind, m.body.as_ref(), local));
         let owner = if local.role == Role::Provider { local.service.member() } else { local.client.member() };
         let carried = record.statuses.iter().all(|d| self.opened.files.contains_key(&names::status(*d)));
         let pairs = [
@@ -277,6 +290,7 @@ impl Judging<'_> {
             ),
             ("the request", local.request == self.opened.notes.request),
             ("client or service", names_fit),
+            ("the outcome or the fault, beside what is signed,", ending_fits),
             ("the owner", owner == record.owner),
             ("the manifest's digest", record.manifest_digest == digest),
             ("a certificate status", carried),
@@ -293,8 +307,7 @@ impl Judging<'_> {
         let claimed = message.header.leaf?;
         let name = CheckName::ProviderLeaf;
         let is_provider = |r: &&RecordNote| {
-            r.kind == RecordKind::Request
-                && serde_json::from_str::<LocalPart>(&r.local).is_ok_and(|l| l.role == Role::Provider)
+            r.kind == RecordKind::Request && read_local(&r.local).is_ok_and(|l| l.role == Role::Provider)
         };
         Some(match self.opened.notes.records.iter().find(is_provider) {
             None => (
@@ -317,10 +330,11 @@ impl Judging<'_> {
 
     fn summary(&self) -> Option<Summary> {
         let request = &self.messages.iter().find(|m| m.header.kind == Kind::Request)?.header;
-        let answer = self.messages.iter().rfind(|m| m.header.kind.is_answer()).map(|m| &m.header);
-        let locals =
-            self.opened.notes.records.iter().filter_map(|r| serde_json::from_str::<LocalPart>(&r.local).ok());
-        let last = locals.rev().find(|l| l.outcome.is_some());
+        let answer = self.messages.iter().rfind(|m| m.header.kind.is_answer());
+        // Of an answer that is not whole, or that another one contradicts, nothing is told on.
+        let told = answer.filter(|a| a.sound && !self.other_answer(a));
+        let told = told.and_then(|a| Told::by(a.header.kind, a.body.as_ref())).unwrap_or(Told::NOTHING);
+        let answer = answer.map(|m| &m.header);
         let path = request.path.clone().unwrap_or_default();
         Some(Summary {
             id: request.id,
@@ -335,9 +349,18 @@ impl Judging<'_> {
             sent: request.sent,
             answered: answer.map(|a| a.sent),
             status: answer.and_then(|a| a.status),
-            outcome: last.as_ref().and_then(|l| l.outcome).unwrap_or(Outcome::Unknown),
-            fault: last.and_then(|l| l.fault).map(|code| printable(&code)),
+            outcome: told.outcome,
+            fault: told.fault.map(|code| printable(&code)),
         })
+    }
+}
+
+/// The local part, in the one form in which nodes write it: nobody signs it, so nothing may be read into it twice.
+fn read_local(text: &str) -> Result<LocalPart, String> {
+    let local: LocalPart = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    match serde_json::to_string(&local) {
+        Ok(written) if written == text => Ok(local),
+        _ => Err("the local part is not written as truc writes it".into()),
     }
 }
 

@@ -134,6 +134,12 @@ pub(crate) struct Plan {
     pub(crate) second_head: bool,
     /// One node is both ends: each half records both messages.
     pub(crate) both: bool,
+    /// What the client's status was made after the sending, instead of before.
+    pub(crate) status_later: Option<Duration>,
+    /// The body of a signed refusal, instead of a response.
+    pub(crate) refusal: Option<&'static [u8]>,
+    /// What the node, or a forger, writes into the records' unsigned parts.
+    pub(crate) noted: fn(RecordKind, &mut LocalPart),
     /// The seed of the root key that the anchor names.
     pub(crate) anchor_seed: u8,
 }
@@ -155,6 +161,9 @@ impl Default for Plan {
             unsigned: false,
             second_head: false,
             both: false,
+            status_later: None,
+            refusal: None,
+            noted: |_, _| {},
             anchor_seed: 1,
         }
     }
@@ -184,12 +193,14 @@ impl Plan {
 
         let id = MessageId::new(sent(), [7; 10]);
         let request = sign(self.request_header(id), br#"{"soDinhDanh":"001099000001"}"#, &client);
-        let client_status = status(above, &client, self.verdict, sent().minus(self.status_age));
+        let as_of = self.status_later.map_or(sent().minus(self.status_age), |later| sent().plus(later));
+        let client_status = status(above, &client, self.verdict, as_of);
         let store = MemoryStore::default();
         let mut record = self.record(&request, RecordKind::Request, &published);
         if !self.no_status {
             attach(&mut record, &client_status);
         }
+        (self.noted)(record.kind, &mut record.local);
         let mut receipt = store.append(record, None).await.unwrap();
         let far_end = Self { role: Role::Provider, ..self.clone() };
         if self.both {
@@ -206,25 +217,29 @@ impl Plan {
             record.artifacts = vec![];
             record.local.outcome = Some(Outcome::Failed);
             record.local.fault = Some("UNAVAILABLE".into());
+            (self.noted)(record.kind, &mut record.local);
             store.append(record, None).await.unwrap();
         } else {
             let header = self.answer_header(&request, receipt.leaf);
-            let answer = sign(header, br#"{"hoTen":"NGUY\u1ec4N V\u0102N A"}"#, &service);
+            let answer =
+                sign(header, self.refusal.unwrap_or(br#"{"hoTen":"NGUY\u1ec4N V\u0102N A"}"#), &service);
+            let kind = if self.refusal.is_some() { RecordKind::Refusal } else { RecordKind::Response };
             let later = if self.second_head {
                 self.publish(&ca, &middle, &client, &service, sent())
             } else {
                 published
             };
             if self.both {
-                let mut record = far_end.record(&answer, RecordKind::Response, &later);
+                let mut record = far_end.record(&answer, kind, &later);
                 attach(&mut record, &status(above, &service, Verdict::Good, sent().minus(minutes(20))));
                 store.append(record, None).await.unwrap();
             }
-            let mut record = self.record(&answer, RecordKind::Response, &later);
-            record.local.outcome = Some(Outcome::Ok);
+            let mut record = self.record(&answer, kind, &later);
+            record.local.outcome = self.refusal.is_none().then_some(Outcome::Ok);
             attach(&mut record, &status(above, &service, Verdict::Good, sent().minus(minutes(20))));
             // The peer node's own status travels along; it is of another certificate.
-            attach(&mut record, &status(above, &client, self.verdict, sent().minus(self.status_age)));
+            attach(&mut record, &client_status);
+            (self.noted)(record.kind, &mut record.local);
             if self.digest_only {
                 record.body = None;
                 record.artifacts.push(Artifact::new(answer.sealed.manifest().clone()));
@@ -365,7 +380,7 @@ impl Plan {
         let asked = request.header();
         let digest = self.answers.unwrap_or(request.digest());
         Header {
-            kind: Kind::Response,
+            kind: if self.refusal.is_some() { Kind::Refusal } else { Kind::Response },
             id: MessageId::new(sent(), [8; 10]),
             from: asked.to.clone(),
             to: asked.from.clone(),
@@ -373,7 +388,7 @@ impl Plan {
             method: None,
             path: None,
             query: None,
-            status: Some(200),
+            status: Some(if self.refusal.is_some() { 403 } else { 200 }),
             in_reply_to: Some(InReplyTo { id: asked.id, digest }),
             leaf: (self.both || self.role == Role::Provider)
                 .then_some(leaf)
@@ -486,6 +501,12 @@ impl MemoryStore {
     /// Loses an artifact, as damage would.
     pub(crate) fn forget(&self, digest: Digest) {
         self.inner.lock().unwrap().artifacts.remove(&digest);
+    }
+    /// Spells a record's local part otherwise; its leaf is computed anew, as a forger would.
+    pub(crate) fn respell(&self, sequence: usize, spell: impl Fn(&str) -> String) {
+        let record = &mut self.inner.lock().unwrap().records[sequence].0;
+        let text = String::from_utf8(record.local_bytes.to_vec()).unwrap();
+        record.local_bytes = spell(&text).into();
     }
     pub(crate) fn records(&self) -> Vec<StoredRecord> {
         self.inner.lock().unwrap().records.iter().map(|(r, _)| r.clone()).collect()
