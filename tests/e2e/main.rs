@@ -8,6 +8,7 @@ mod command_line;
 mod crash;
 mod demo;
 mod echo;
+mod outages;
 mod renewal;
 mod rights;
 mod support;

@@ -55,7 +55,7 @@ impl Bus {
         processes.start_all(&mut |_| {}).await.unwrap();
         open_services(&layout).await.unwrap();
         let echo = Echo::start().await;
-        let bus = Bus {
+        let bus = Self {
             layout,
             processes: Mutex::new(processes),
             http: HttpClient::default(),

@@ -12,6 +12,7 @@ mod init;
 mod keyring;
 pub mod offline;
 mod run;
+mod status_shelf;
 mod statuses;
 
 pub use error::NodeError;

@@ -31,6 +31,7 @@ use crate::config::NodeConfig;
 use crate::desk::Desk;
 use crate::error::NodeError;
 use crate::keyring::{self, NodeKeys};
+use crate::status_shelf::StatusShelf;
 use crate::statuses::StatusKeeper;
 
 /// The first statuses are waited for this long; without them peers ask the responder themselves.
@@ -60,11 +61,20 @@ pub async fn run(
     let held = Held::open(&config, &clock).await?;
     let (handle, sync) = follow_registry(&config, &held, &clock).await?;
     let node = Node::build(&config, &held, &handle, &clock)?;
+    let shelf = StatusShelf {
+        file: config.data_folder.join("directory/statuses.json"),
+        ground: Arc::clone(&node.ground),
+    };
+    shelf.load().await;
+    node.statuses.take_kept();
     let open = node.ground.recorder.restore().await.map_err(NodeError::store("evidence"))?;
     let open = node.close_interrupted(open).await;
     let doors = Doors::bind(&config).await?;
     ready(doors.addresses);
-    let result = node.serve(doors, open, &config, &held, handle, shutdown).await;
+    let kept = tokio::spawn(shelf.run(shutdown.clone()));
+    let result = node.serve(doors, open, &config, &held, handle, shutdown.clone()).await;
+    shutdown.cancel();
+    kept.await?;
     sync.stop().await;
     result
 }
@@ -194,6 +204,7 @@ impl Node {
         let statuses = StatusKeeper {
             certificates,
             replaced,
+            ground: Arc::clone(&ground),
             own,
             source,
             directory: Arc::clone(&directory) as _,
@@ -279,6 +290,12 @@ impl Node {
         )?;
         tracing::info!(node = %self.ground.me, peer = %doors.addresses.peer, edge = %doors.addresses.edge,
             admin = %doors.addresses.admin, "ready");
+        let abandoned = Abandoned {
+            ground: Arc::clone(&self.ground),
+            consumer: Arc::clone(&self.consumer),
+            provider: Arc::clone(&self.provider),
+        };
+        tasks.spawn(abandoned.run(shutdown.clone()));
         let stopping = shutdown.clone();
         tasks.spawn(async move {
             stopping.cancelled().await;
@@ -293,6 +310,45 @@ impl Node {
         self.links.close().await;
         tracing::info!("stopped");
         Ok(served?)
+    }
+}
+
+/// Closes exchanges that stayed open though nobody carries them out any more: a record failed, or took too long.
+struct Abandoned {
+    ground: Arc<Ground>,
+    consumer: Arc<Consumer>,
+    provider: Arc<Provider>,
+}
+
+/// How often open exchanges are looked for, and how old one must be: older than any call lives.
+const ABANDONED_EVERY: Duration = Duration::from_secs(60);
+const ABANDONED_AFTER: Duration = Duration::from_secs(600);
+
+impl Abandoned {
+    async fn run(self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(ABANDONED_EVERY) => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.close() => {}
+            }
+        }
+    }
+
+    async fn close(&self) {
+        let before = self.ground.clock.now().minus(ABANDONED_AFTER);
+        match self.ground.recorder.abandoned(before).await {
+            Ok(open) => {
+                let (ours, theirs): (Vec<_>, Vec<_>) =
+                    open.into_iter().partition(|request| request.record.local.role == Half::Consumer);
+                self.provider.close_open(&theirs).await;
+                self.consumer.close_open(ours).await;
+            }
+            Err(error) => tracing::error!(%error, "open exchanges cannot be looked for"),
+        }
     }
 }
 

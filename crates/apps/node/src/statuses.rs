@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use truc_directory::Usage;
+use truc_exchange::Ground;
 use truc_exchange::ports::CurrentDirectory;
 use truc_model::Clock;
 use truc_peer::Identity;
@@ -23,6 +24,7 @@ pub(crate) struct StatusKeeper {
     pub(crate) certificates: Arc<ArcSwap<OwnCertificates>>,
     /// Told when the certificates have been replaced.
     pub(crate) replaced: Arc<Notify>,
+    pub(crate) ground: Arc<Ground>,
     pub(crate) own: Arc<OwnStatuses>,
     pub(crate) source: Arc<dyn StatusSource>,
     pub(crate) directory: Arc<dyn CurrentDirectory>,
@@ -74,6 +76,26 @@ impl StatusKeeper {
         if !matches!(status.verdict, truc_trust::Verdict::Good) {
             tracing::error!(certificate = %certificate.fingerprint(), ?status.verdict, "own certificate is not good");
         }
+        self.ground
+            .verifier
+            .remember(certificate, intermediates, usage, &response, &directory, now)
+            .map_err(|e| e.to_string())?;
+        self.carry(certificate, usage, response);
+        Ok(())
+    }
+
+    /// Begins with what was kept over the restart; what is newer replaces it.
+    pub(crate) fn take_kept(&self) {
+        let kept = self.ground.verifier.statuses();
+        for (certificate, _, usage) in self.certificates.load_full().iter() {
+            let status = kept.iter().find(|status| status.certificate == *certificate);
+            if let Some(status) = status {
+                self.carry(certificate, *usage, status.response.clone());
+            }
+        }
+    }
+
+    fn carry(&self, certificate: &Certificate, usage: Usage, response: bytes::Bytes) {
         match usage {
             Usage::Auth => {
                 self.identity.staple(&response);
@@ -81,6 +103,5 @@ impl StatusKeeper {
             }
             Usage::Sign => self.own.renew_seal(certificate.fingerprint(), response),
         }
-        Ok(())
     }
 }

@@ -206,6 +206,35 @@ impl Recorder {
         self.store.reserve(ANSWER_ROOM).await
     }
 
+    /// Consumer: keeps room for the record of a request with a body of `body` bytes, before anything is sent: a node that
+    /// cannot record asks nobody else to.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`].
+    pub async fn reserve_request(&self, body: usize) -> Result<Reservation, StoreError> {
+        let body = if body > BODY_STORED { 0 } else { body };
+        self.store.reserve(ANSWER_ROOM - SMALL_BODY as u64 + body as u64).await
+    }
+
+    /// The requests recorded before `before` that still have no answer: whoever carried them out is gone.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the journal cannot be read.
+    pub async fn abandoned(&self, before: Timestamp) -> Result<Vec<OpenRequest>, StoreError> {
+        let records = self.store.replay(self.clock.now()).await?;
+        let mut open: Vec<StoredRecord> = Vec::new();
+        for record in records {
+            if record.kind == RecordKind::Request {
+                open.push(record);
+            } else {
+                let (role, request) = (record.local.role, record.local.request);
+                open.retain(|r| (r.local.role, r.local.request) != (role, request));
+            }
+        }
+        open.retain(|record| record.local.at < before);
+        Ok(open.into_iter().map(|record| OpenRequest { record }).collect())
+    }
+
     /// Provider: records an admitted request; durable when this returns.
     ///
     /// # Errors
@@ -303,13 +332,14 @@ impl Recorder {
         request: &Signed,
         statuses: &[Bytes],
         directory: &Directory,
+        room: Option<Reservation>,
     ) -> Result<Receipt, StoreError> {
         let id = request.header().id;
         self.claims.sent(id, request.digest(), self.clock.now());
         let place = Place { role: Role::Consumer, direction: Direction::Sent, request: id };
         let mut record = self.message_record(request, place, None, None, directory);
         attach_statuses(&mut record, statuses);
-        self.store.append(record, None).await
+        self.store.append(record, room).await
     }
 
     /// Consumer: records the verified answer.
@@ -321,13 +351,15 @@ impl Recorder {
         answer: &Verified<Answer>,
         ending: Ending,
         directory: &Directory,
+        room: Option<Reservation>,
     ) -> Result<Recorded<()>, StoreError> {
         let header = answer.header();
         let request = header.in_reply_to.map_or(header.id, |reply| reply.id);
         let place = Place { role: Role::Consumer, direction: Direction::Received, request };
         let trust = Some((note(answer.state()), answer.state().statuses.as_slice()));
         let record = self.message_record(answer.message(), place, trust, Some(ending), directory);
-        let receipt = self.store.append(record, None).await?;
+        let manifest = answer.message().sealed.manifest().clone();
+        let receipt = self.append_answer(record, manifest, room).await?;
         Ok(Recorded { inner: (), receipt })
     }
 

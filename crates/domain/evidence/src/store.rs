@@ -40,12 +40,12 @@ pub enum StoreError {
 
 /// Room kept for a record that must not fail later for lack of space (protocol P4.4). Dropping it gives the room back.
 pub struct Reservation {
-    release: Option<Box<dyn FnOnce() + Send>>,
+    release: Option<Box<dyn FnOnce() + Send + Sync>>,
 }
 
 impl Reservation {
     /// `release` runs once, when the room is used or given back.
-    pub fn new(release: impl FnOnce() + Send + 'static) -> Self {
+    pub fn new(release: impl FnOnce() + Send + Sync + 'static) -> Self {
         Self { release: Some(Box::new(release)) }
     }
 }

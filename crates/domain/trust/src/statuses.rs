@@ -60,6 +60,8 @@ pub trait StatusSource: Send + Sync {
 /// A status that was checked once, with the response that says so.
 #[derive(Debug, Clone)]
 pub struct KnownStatus {
+    /// The certificate it is about.
+    pub certificate: Certificate,
     /// The OCSP response, DER, as it goes into evidence.
     pub response: Bytes,
     /// Its digest.
@@ -111,6 +113,11 @@ impl StatusBook {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Every newest status, for whoever keeps them over a restart.
+    pub fn all(&self) -> Vec<Arc<KnownStatus>> {
+        self.pages().values().filter_map(|page| page.newest.clone()).collect()
+    }
+
     /// The newest status seen.
     pub fn newest(&self, certificate: &Fingerprint) -> Option<Arc<KnownStatus>> {
         self.pages().get(certificate).and_then(|page| page.newest.clone())
@@ -129,7 +136,12 @@ impl StatusBook {
         let status = ocsp::read(response)
             .and_then(|read| read.judge(subject.certificate, subject.issuer, now))
             .map_err(|e| TrustError::Status(e.to_string()))?;
-        let known = Arc::new(KnownStatus { response: response.clone(), digest, status });
+        let known = Arc::new(KnownStatus {
+            certificate: subject.certificate.clone(),
+            response: response.clone(),
+            digest,
+            status,
+        });
         let mut pages = self.pages();
         if pages.len() >= BOOK_LIMIT && !pages.contains_key(&fingerprint) {
             pages.clear();

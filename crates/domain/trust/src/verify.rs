@@ -11,7 +11,7 @@ use crate::certificate::{Certificate, CertificateError};
 use crate::chain::{PathError, Purpose, VerifiedPath, check_path};
 use crate::cms::{self, CmsError};
 use crate::name::SubjectAttribute;
-use crate::statuses::{Accepted, StatusBook, StatusPolicy, StatusSource, Subject};
+use crate::statuses::{Accepted, KnownStatus, StatusBook, StatusPolicy, StatusSource, Subject};
 use crate::verified::{Answer, Request, TrustState, Verified};
 
 /// Why a message or a peer is not believed.
@@ -142,6 +142,30 @@ impl Verifier {
     /// A verifier for the node `me`.
     pub fn new(me: NodeId, source: Arc<dyn StatusSource>, policy: StatusPolicy) -> Self {
         Self { me, book: StatusBook::default(), source, policy, paths: Mutex::default() }
+    }
+
+    /// The newest status of every certificate seen, for whoever keeps them over a restart.
+    pub fn statuses(&self) -> Vec<Arc<KnownStatus>> {
+        self.book.all()
+    }
+
+    /// Takes in a status from elsewhere: fetched for this node's own certificate, or kept over a restart. It counts as any
+    /// other does, by what it says and when.
+    ///
+    /// # Errors
+    /// [`TrustError`] when no approved CA stands behind the certificate, or the response does not hold for it.
+    pub fn remember(
+        &self,
+        certificate: &Certificate,
+        intermediates: &[Certificate],
+        usage: Usage,
+        response: &bytes::Bytes,
+        directory: &Directory,
+        now: Timestamp,
+    ) -> Result<(), TrustError> {
+        let (path, authority) = self.path(certificate, intermediates, usage, directory, now)?;
+        let subject = Subject { certificate, issuer: &path.issuer, authority };
+        self.book.offer(&subject, response, now)
     }
 
     /// Verifies a request by the five checks of protocol P3.

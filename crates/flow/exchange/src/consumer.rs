@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures::{StreamExt as _, stream};
 use ring::rand::{SecureRandom, SystemRandom};
 use truc_directory::{Directory, NodeEntry};
-use truc_evidence::{Ended, Ending, OpenRequest, Receipt};
+use truc_evidence::{Ended, Ending, OpenRequest, Receipt, Reservation, StoreError};
 use truc_message::{
     BodyInfo, DirectoryRef, FieldValue, Header, HeaderField, Kind, Parts, Peer, Received, Secret, Signed,
     VERSION, hide, is_secret, reveal,
@@ -50,6 +50,10 @@ struct Exchange {
     request: Signed,
     conversation: Box<dyn Conversation>,
     deadline: Deadline,
+    /// Kept for our record of the request.
+    request_room: Option<Reservation>,
+    /// Kept for our record of what ends it.
+    answer_room: Option<Reservation>,
 }
 
 /// Whoever awaits a call carries it to its end: dropping it in the middle leaves the exchange open until the next start.
@@ -88,7 +92,16 @@ impl Consumer {
         let candidates = routing::candidates(&directory, &draft, self.ground.clock.now())?;
         let (node, conversation) = self.reach(&candidates, &directory, deadline).await?;
         let request = self.seal(draft, &node, &directory).await?;
-        Ok(Exchange { directory, node, request, conversation, deadline })
+        // Room for both records of ours, before anything leaves the node.
+        let body = request.sealed.body().len();
+        let rooms = async {
+            let request = self.ground.recorder.reserve_request(body).await?;
+            Ok((request, self.ground.recorder.reserve_answer().await?))
+        };
+        let rooms = deadline.by(FaultCode::RecordingFailed, "keeping room for the records", rooms).await?;
+        let (request_room, answer_room) = rooms.map_err(|error: StoreError| recording_failed(&error))?;
+        let (request_room, answer_room) = (Some(request_room), Some(answer_room));
+        Ok(Exchange { directory, node, request, conversation, deadline, request_room, answer_room })
     }
 
     /// Steps 4–14.
@@ -220,10 +233,11 @@ impl Consumer {
             Box::new(parts_of(&exchange.request, statuses.clone())),
             exchange.request.header().sent,
         );
+        let room = exchange.request_room.take();
         let step = async {
             tokio::join!(
                 exchange.conversation.say(turn),
-                self.ground.recorder.sent_request(&exchange.request, &statuses, &exchange.directory),
+                self.ground.recorder.sent_request(&exchange.request, &statuses, &exchange.directory, room),
             )
         };
         let (said, recorded) =
@@ -320,9 +334,10 @@ impl Consumer {
     /// Step 14: the caller is answered only when our record is durable and the provider's is said to be (P4.3).
     async fn hand_over(&self, exchange: &mut Exchange, answer: Verified<Answer>) -> Result<Reply, Fault> {
         let (ending, refused) = ending_of(&answer);
+        let room = exchange.answer_room.take();
         let step = async {
             tokio::join!(
-                self.ground.recorder.received_answer(&answer, ending, &exchange.directory),
+                self.ground.recorder.received_answer(&answer, ending, &exchange.directory, room),
                 exchange.conversation.hear(),
             )
         };
@@ -333,14 +348,34 @@ impl Consumer {
             fault.code = FaultCode::OutcomeUnknown;
             fault
         })?;
-        match heard {
-            Ok(Turn::Recorded(_)) => {}
-            // The answer itself may have come by `Outcome`: then it is on the provider's record, or this asks until it is.
-            _ => drop(self.ask_outcome(exchange).await?),
+        if !matches!(heard, Ok(Turn::Recorded(_))) {
+            self.is_on_their_record(exchange, &answer).await?;
         }
         match refused {
             Some(fault) => Err(fault),
             None => reply_of(exchange.request.header().id, &answer),
+        }
+    }
+
+    /// The answer is here, but `recorded` did not come: the provider's node is asked until it says that this very answer is
+    /// on its record. It may have crashed and closed the exchange otherwise; then that is recorded here too, and the caller
+    /// is told that the outcome is not known.
+    async fn is_on_their_record(&self, exchange: &Exchange, answer: &Verified<Answer>) -> Result<(), Fault> {
+        let unknown = |detail: String| Fault::consumer(FaultCode::OutcomeUnknown, detail);
+        match self.ask_outcome(exchange).await {
+            Ok(theirs) if theirs.message().digest() == answer.message().digest() => Ok(()),
+            Ok(theirs) => {
+                let ending = ending_of(&theirs).0;
+                let recording =
+                    self.ground.recorder.received_answer(&theirs, ending, &exchange.directory, None);
+                if let Err(error) = recording.await {
+                    tracing::error!(%error, "the provider's other answer was not recorded");
+                }
+                Err(unknown("an answer came, but the provider's node has another one on its record".into()))
+            }
+            Err(fault) => Err(unknown(format!(
+                "an answer came, but is not known to be on the provider's record: {fault}"
+            ))),
         }
     }
 
@@ -389,7 +424,8 @@ impl Consumer {
                     let judged = self.ground.verifier.answer(received, asked, &directory, at).await;
                     let answer = judged.map_err(|e| told(e.to_string()))?;
                     let ending = ending_of(&answer).0;
-                    let recorded = self.ground.recorder.received_answer(&answer, ending, &directory).await;
+                    let recorded =
+                        self.ground.recorder.received_answer(&answer, ending, &directory, None).await;
                     return recorded.map(drop).map_err(|e| told(e.to_string()));
                 }
                 Ok((PastOutcome::Never, _)) => {

@@ -21,6 +21,13 @@ pub(crate) fn candidates(
     let unknown = |what: String| Fault::consumer(FaultCode::UnknownMember, what);
     let entry =
         directory.member(&member).ok_or_else(|| unknown(format!("{member} is not in the directory")))?;
+    if now < entry.valid_from {
+        let detail = format!(
+            "{member} is a member from {} on, this node's clock says {now}: check the clock",
+            entry.valid_from
+        );
+        return Err(unknown(detail));
+    }
     if !entry.is_active(now) {
         let successor = directory.successor(&member).map(|succession| succession.member.clone());
         let detail = match &successor {
