@@ -5,15 +5,27 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body as _, Frame, Incoming};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 use truc_message::Body;
 use truc_model::{Fault, FaultCode};
 
+use crate::config::EdgeConfig;
 use crate::request_hash::BodyHash;
 use crate::target::malformed;
 
 /// Bodies above this are digested off the runtime.
 const SMALL: usize = 256 * 1024;
+
+/// What a request whose body is being read takes besides its body, bytes, about.
+const REQUEST: usize = 4096;
+
+/// Most bytes of memory taken for what is announced and not here yet.
+const AHEAD: usize = 64 * 1024;
+
+/// When a caller turned away with BUSY may try again.
+const BUSY_RETRY: Duration = Duration::from_secs(1);
 
 /// How long an answer waits for the rest of a body that nobody wants.
 const DISCARD: Duration = Duration::from_secs(5);
@@ -22,31 +34,69 @@ fn too_large(limit: usize) -> Fault {
     Fault::client(FaultCode::TooLarge, format!("this node takes bodies of at most {limit} bytes"))
 }
 
-/// Reads the whole body.
-///
-/// # Errors
-/// TOO_LARGE, early when the length is announced; MALFORMED when it does not arrive whole within `wait`.
-pub(crate) async fn read(body: &mut Incoming, limit: usize, wait: Duration) -> Result<Bytes, Fault> {
-    if body.size_hint().lower() > limit as u64 {
-        return Err(too_large(limit));
-    }
-    let slow = |_| malformed(format!("the body did not arrive within {} s", wait.as_secs_f32()));
-    tokio::time::timeout(wait, collect(body, limit)).await.map_err(slow)?
+/// Turns a caller away for a moment.
+pub(crate) fn busy(detail: String) -> Fault {
+    Fault::consumer(FaultCode::Busy, detail).with_retry_after(BUSY_RETRY)
 }
 
-async fn collect(body: &mut Incoming, limit: usize) -> Result<Bytes, Fault> {
+/// What [`read`] holds of the memory for bodies, until it is dropped.
+pub(crate) struct Room<'a> {
+    memory: &'a Semaphore,
+    taken: Option<SemaphorePermit<'a>>,
+}
+
+impl Room<'_> {
+    /// Never waits: readers that wait for each other's room would all wait in vain.
+    fn take(&mut self, bytes: usize) -> Result<(), Fault> {
+        let full = |_| busy("the bodies being read at the edge fill its body-memory".to_owned());
+        let more = self.memory.try_acquire_many(u32::try_from(bytes).unwrap_or(u32::MAX)).map_err(full)?;
+        match &mut self.taken {
+            Some(taken) => taken.merge(more),
+            none => *none = Some(more),
+        }
+        Ok(())
+    }
+}
+
+/// Reads the whole body. Room is taken for what has arrived and not for what is announced: announcing costs nothing.
+///
+/// # Errors
+/// TOO_LARGE, early when the length is announced; BUSY when `memory` has no room; MALFORMED when it does not arrive whole
+/// in time, or more slowly than the configured rate.
+pub(crate) async fn read<'a>(
+    body: &mut Incoming,
+    config: &EdgeConfig,
+    memory: &'a Semaphore,
+) -> Result<(Bytes, Room<'a>), Fault> {
+    let mut room = Room { memory, taken: None };
+    if body.is_end_stream() {
+        return Ok((Bytes::new(), room));
+    }
+    if body.size_hint().lower() > config.body_limit as u64 {
+        return Err(too_large(config.body_limit));
+    }
+    room.take(REQUEST)?;
+    let bytes = collect(body, config, &mut room).await?;
+    Ok((bytes, room))
+}
+
+async fn collect(body: &mut Incoming, config: &EdgeConfig, room: &mut Room<'_>) -> Result<Bytes, Fault> {
+    let start = Instant::now();
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+    loop {
+        let so_far = first.len() + rest.len();
+        let Some(frame) = next(body, config, start, so_far).await? else { break };
         let frame = frame.map_err(|_| malformed("the body broke off"))?;
         let Ok(data) = frame.into_data() else { continue };
-        if first.len() + rest.len() + data.len() > limit {
-            return Err(too_large(limit));
+        if so_far + data.len() > config.body_limit {
+            return Err(too_large(config.body_limit));
         }
+        room.take(data.len())?;
         match (first.is_empty(), rest.is_empty()) {
             (true, true) => first = data,
             (_, true) => {
-                let ahead = usize::try_from(body.size_hint().lower()).unwrap_or(0).min(limit);
+                let ahead = usize::try_from(body.size_hint().lower()).unwrap_or(0).min(AHEAD);
                 rest.reserve(first.len() + data.len() + ahead);
                 rest.extend_from_slice(&first);
                 rest.extend_from_slice(&data);
@@ -56,6 +106,27 @@ async fn collect(body: &mut Incoming, limit: usize) -> Result<Bytes, Fault> {
         }
     }
     Ok(if rest.is_empty() { first } else { rest.freeze() })
+}
+
+/// The next frame, waited for until the body, with `so_far` bytes of it here, is late or too slow.
+async fn next(
+    body: &mut Incoming,
+    config: &EdgeConfig,
+    start: Instant,
+    so_far: usize,
+) -> Result<Option<Result<Frame<Bytes>, hyper::Error>>, Fault> {
+    let EdgeConfig { body_timeout, body_start, body_rate, .. } = *config;
+    let at_rate = Duration::from_millis(so_far as u64 * 1000 / u64::from(body_rate.max(1)));
+    let patience = body_start.max(at_rate);
+    let late = || malformed(format!("the body did not arrive within {} s", body_timeout.as_secs_f32()));
+    let slow = || malformed(format!("the body did not arrive at {body_rate} bytes/s at least"));
+    // A frame that is there already must not save a body that is late: the time-out alone would take it.
+    if start.elapsed() > body_timeout {
+        return Err(late());
+    }
+    tokio::time::timeout_at(start + patience.min(body_timeout), body.frame())
+        .await
+        .map_err(|_| if patience < body_timeout { slow() } else { late() })
 }
 
 /// Reads on and throws away, so that a caller still sending hears the refusal instead of a broken connection. Bounded in

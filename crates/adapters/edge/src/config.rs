@@ -14,11 +14,18 @@ pub struct EdgeConfig {
     pub head_timeout: Duration,
     /// Longest wait for a whole request body once its head is in.
     pub body_timeout: Duration,
+    /// After so long, a body must have arrived at [`EdgeConfig::body_rate`] on average.
+    pub body_start: Duration,
+    /// Slowest body, bytes per second since its head was in.
+    pub body_rate: u32,
+    /// Bytes of bodies being read at once, each counted with a little for its request. What does not fit is answered BUSY.
+    pub body_memory: u32,
     /// A connection on which no byte moves and no call is under way is closed after this time.
     pub idle_timeout: Duration,
     /// Safety net over the consumer side's own deadlines; must be longer than they are.
     pub call_backstop: Duration,
-    /// Calls under way at once; one more is answered BUSY. Memory for bodies is at most this times `body_limit`, twice.
+    /// Calls under way at once, counted once their bodies are in; one more is answered BUSY. Memory for their bodies is at
+    /// most this times `body_limit`, twice.
     pub max_calls: usize,
     /// Connections at once; further ones wait in the listen queue.
     pub max_connections: usize,
@@ -33,6 +40,9 @@ impl Default for EdgeConfig {
             header_limit: 32 * 1024,
             head_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(60),
+            body_start: Duration::from_secs(10),
+            body_rate: 1024,
+            body_memory: 512 * 1024 * 1024,
             idle_timeout: Duration::from_secs(90),
             call_backstop: Duration::from_secs(420),
             max_calls: 256,

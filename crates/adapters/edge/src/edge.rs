@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -31,15 +30,14 @@ pub trait EdgeDirectory: Send + Sync {
     fn current(&self) -> Option<Arc<Directory>>;
 }
 
-/// When a caller turned away with BUSY may try again.
-const BUSY_RETRY: Duration = Duration::from_secs(1);
-
 /// What every request at this door shares.
 pub(crate) struct Edge {
     pub(crate) consumer: Arc<dyn ConsumerSide>,
     pub(crate) directory: Arc<dyn EdgeDirectory>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) config: EdgeConfig,
+    /// One permit per byte of bodies being read.
+    pub(crate) bodies: Semaphore,
     /// One permit per call under way.
     pub(crate) calls: Arc<Semaphore>,
     /// Connections and calls, so that the stop can wait for them.
@@ -106,9 +104,10 @@ impl Edge {
     ) -> Result<Response<Full<Bytes>>, Failed> {
         let split_cookies = head.version >= Version::HTTP_2;
         let taken = fields::take(&head.headers, split_cookies).map_err(unsent)?;
+        let (bytes, room) = body::read(incoming, &self.config, &self.bodies).await.map_err(unsent)?;
+        // Only now: slow bodies must not use up the calls.
         let permit = self.permit().map_err(unsent)?;
-        let bytes =
-            body::read(incoming, self.config.body_limit, self.config.body_timeout).await.map_err(unsent)?;
+        drop(room);
         let (body, body_hash) = body::digest(bytes).await.map_err(unsent)?;
         let method = head.method.as_str().to_owned();
         let asked = Asked {
@@ -138,7 +137,7 @@ impl Edge {
     fn permit(&self) -> Result<OwnedSemaphorePermit, Fault> {
         let full = |_| {
             let detail = format!("{} calls are under way at the edge, its max-calls", self.config.max_calls);
-            Fault::consumer(FaultCode::Busy, detail).with_retry_after(BUSY_RETRY)
+            body::busy(detail)
         };
         Arc::clone(&self.calls).try_acquire_owned().map_err(full)
     }

@@ -47,6 +47,7 @@ pub async fn serve(
         directory,
         clock,
         config,
+        bodies: Semaphore::new(usize::try_from(config.body_memory).unwrap_or(Semaphore::MAX_PERMITS)),
         calls: Arc::new(Semaphore::new(config.max_calls)),
         tasks: tasks.clone(),
         halt: halt.clone(),

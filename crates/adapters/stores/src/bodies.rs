@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use crate::files::{self, damaged, io};
 use crate::journal::cipher;
 use crate::journal::format::{FrameType, Reader, SegmentHeader, SegmentKind, frame_length};
+use crate::journal::pause::Pause;
 use crate::journal::scan::read_at;
 use crate::journal::segment::Active;
 use crate::keys::{RecordKey, RecordKeys};
@@ -123,11 +124,12 @@ pub(crate) struct Bodies {
     current: Option<Current>,
     /// Left for the next one within a batch, to be flushed with it.
     left: Vec<Active>,
+    pause: Pause,
 }
 
 impl Bodies {
     pub(crate) fn new(root: PathBuf, keys: Arc<dyn RecordKeys>, options: JournalOptions) -> Self {
-        Self { root, keys, options, current: None, left: Vec::new() }
+        Self { root, keys, options, current: None, left: Vec::new(), pause: Pause::default() }
     }
 
     pub(crate) const fn is_open(&self) -> bool {
@@ -146,13 +148,19 @@ impl Bodies {
         if self.current.as_ref().is_some_and(stays) {
             return Ok(());
         }
+        self.pause.over(self.options.hooks.now())?;
         match self.create(month, least) {
             Ok(new) => {
+                self.pause.end();
                 self.left.extend(self.current.replace(new).map(|old| old.active));
                 Ok(())
             }
             Err(StoreError::Full) if self.current.is_some() => Ok(()),
-            Err(error) => Err(error),
+            Err(StoreError::Full) => Err(StoreError::Full),
+            Err(error) => {
+                self.pause.begin(self.options.hooks.now(), &error);
+                Err(error)
+            }
         }
     }
 
@@ -208,26 +216,18 @@ impl Bodies {
         Ok(BodyRef::At { class, month: current.month, segment: current.segment, offset, length })
     }
 
-    /// Makes all buffered bodies durable; after an error the segments are left for ever.
+    /// Makes all buffered bodies durable. After an error [`Bodies::abandon`] must follow.
     pub(crate) fn flush(&mut self) -> Result<(), StoreError> {
-        let left = std::mem::take(&mut self.left);
-        let outcome = (|| {
-            for mut active in left {
-                active.flush()?;
-                active.finish();
-            }
-            self.current.as_mut().map_or(Ok(()), |c| c.active.flush())
-        })();
-        if outcome.is_err() {
-            self.current = None;
-        }
-        outcome
+        let current = self.current.as_mut().map(|c| &mut c.active);
+        self.left.iter_mut().chain(current).try_for_each(Active::flush)?;
+        self.left.drain(..).for_each(Active::finish);
+        Ok(())
     }
 
     /// Forgets what was buffered and not flushed, with its segment: the frame numbers are used up.
     pub(crate) fn abandon(&mut self) {
-        self.current = None;
-        self.left.clear();
+        let current = self.current.take().map(|c| c.active);
+        self.left.drain(..).chain(current).for_each(Active::abandon);
     }
 
     pub(crate) fn finish(self) {

@@ -1,5 +1,7 @@
 //! Sizes of a journal, and the two things tests replace.
 
+use std::time::Instant;
+
 use ring::rand::{SecureRandom as _, SystemRandom};
 use truc_evidence::StoreError;
 
@@ -71,6 +73,9 @@ pub(crate) struct Hooks {
     /// So many of the next syncs fail.
     #[cfg(test)]
     pub(crate) failing_syncs: std::sync::Arc<std::sync::atomic::AtomicU32>,
+    /// A clock that stands, so many milliseconds after its instant.
+    #[cfg(test)]
+    pub(crate) standing: Option<(Instant, std::sync::Arc<std::sync::atomic::AtomicU64>)>,
 }
 
 impl Hooks {
@@ -83,6 +88,16 @@ impl Hooks {
         let filled = SystemRandom::new().fill(&mut bytes);
         filled.map_err(|_| StoreError::Failed("the system gives no random numbers".into()))?;
         Ok(bytes)
+    }
+
+    /// For pauses; not the time of day.
+    pub(crate) fn now(&self) -> Instant {
+        #[cfg(test)]
+        if let Some((start, later)) = &self.standing {
+            return *start
+                + std::time::Duration::from_millis(later.load(std::sync::atomic::Ordering::SeqCst));
+        }
+        Instant::now()
     }
 
     /// `fdatasync`, the one place that makes anything durable.

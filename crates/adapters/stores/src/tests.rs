@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use truc_evidence::contract::{self, Sample};
 use truc_evidence::{EvidenceStore as _, NewRecord, Query, StoreError};
@@ -195,8 +195,9 @@ async fn an_unknown_segment_version_is_refused() {
 #[tokio::test]
 async fn a_failed_sync_loses_that_batch_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
-    let options = options();
+    let mut options = options();
     let failing = Arc::clone(&options.hooks.failing_syncs);
+    let clock = stop_clock(&mut options);
     let store = EvidenceJournal::open(dir.path(), Arc::new(Keys), options).unwrap();
     store.append(request(0), None).await.unwrap();
     for n in 0..3 {
@@ -207,6 +208,7 @@ async fn a_failed_sync_loses_that_batch_and_nothing_else() {
         }
         failing.store(1, Ordering::SeqCst);
         assert!(matches!(store.append(record, None).await, Err(StoreError::Failed(_))));
+        clock.fetch_add(100, Ordering::SeqCst);
         assert_eq!(store.append(request(1 + n), None).await.unwrap().sequence, 1 + n);
     }
     drop(store);
@@ -221,6 +223,81 @@ async fn a_failed_sync_loses_that_batch_and_nothing_else() {
         drop(store);
         std::fs::remove_dir_all(dir.path().join("index")).unwrap();
     }
+}
+
+/// Stops the clock for pauses; returns its hand, in milliseconds.
+fn stop_clock(options: &mut JournalOptions) -> Arc<AtomicU64> {
+    let hand = Arc::new(AtomicU64::new(0));
+    options.hooks.standing = Some((std::time::Instant::now(), Arc::clone(&hand)));
+    hand
+}
+
+fn length(path: &Path) -> u64 {
+    std::fs::metadata(path).unwrap().len()
+}
+
+#[tokio::test]
+async fn a_disk_that_goes_on_failing_is_left_alone_for_a_while_and_not_filled() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options().sizes(1 << 20, 64 << 20);
+    let failing = Arc::clone(&options.hooks.failing_syncs);
+    let clock = stop_clock(&mut options);
+    let store = EvidenceJournal::open(dir.path(), Arc::new(Keys), options).unwrap();
+    store.append(request(0), None).await.unwrap();
+    let bodies = dir.path().join("bodies/default/202611");
+    let lengths = |paths: &[PathBuf]| paths.iter().map(|p| length(p)).collect::<Vec<_>>();
+    // Bodies first, so the body segment's sync is the one that fails.
+    failing.store(1, Ordering::SeqCst);
+    assert!(matches!(store.append(request(1), None).await, Err(StoreError::Failed(_))));
+    let (journal, body) = (segments(dir.path()), bodies.join("00000001.seg"));
+    assert_eq!(journal.len(), 1, "no segment follows at once");
+    // Whoever is refused in the pause touches no disk: no failure is used up. Room cannot be had either.
+    failing.store(1, Ordering::SeqCst);
+    for n in 0..50 {
+        clock.store(99, Ordering::SeqCst);
+        assert!(matches!(store.append(request(1 + n), None).await, Err(StoreError::Failed(_))));
+        assert!(matches!(store.reserve(10).await, Err(StoreError::Failed(_))));
+    }
+    assert_eq!(failing.load(Ordering::SeqCst), 1);
+    // Each end of a pause allows one attempt, and doubles it: 100, 200, ... 5000, 5000.
+    let mut at = 0;
+    for pause in [100, 200, 400, 800, 1600, 3200, 5000, 5000] {
+        at += pause;
+        for (when, left) in [(at - 1, 1), (at, 0)] {
+            clock.store(when, Ordering::SeqCst);
+            assert!(matches!(store.append(request(2), None).await, Err(StoreError::Failed(_))));
+            assert_eq!(failing.load(Ordering::SeqCst), left, "at {when} ms");
+        }
+        failing.store(1, Ordering::SeqCst);
+    }
+    assert_eq!(segments(dir.path()), journal, "a segment that could not be begun is no file");
+    // Nothing is preallocated any more, and what was acknowledged is as it was.
+    let kept = lengths(&[journal[0].clone(), body.clone()]);
+    assert!(kept.iter().all(|n| *n > HEADER as u64 && *n < 64 << 10), "{kept:?}");
+    let bytes = std::fs::read(&journal[0]).unwrap();
+    let copied = tempfile::tempdir().unwrap();
+    copy(dir.path(), copied.path());
+    let report = fsck(copied.path(), Some(&Keys)).unwrap();
+    assert_eq!((report.problems.as_slice(), report.records), ([].as_slice(), 1), "what was refused is gone");
+    // Without a restart.
+    failing.store(0, Ordering::SeqCst);
+    clock.store(at + 5000, Ordering::SeqCst);
+    assert_eq!(store.append(request(3), None).await.unwrap().sequence, 1);
+    assert_eq!(store.body(0).await.unwrap().as_deref(), Some(b"body".as_slice()));
+    // A success makes the next pause a first one again; now the journal's own sync fails.
+    let mut bare = request(4);
+    bare.body = None;
+    failing.store(1, Ordering::SeqCst);
+    assert!(matches!(store.append(bare, None).await, Err(StoreError::Failed(_))));
+    clock.fetch_add(100, Ordering::SeqCst);
+    assert_eq!(store.append(request(5), None).await.unwrap().sequence, 2);
+    assert_eq!(std::fs::read(&journal[0]).unwrap(), bytes, "segments are never rewritten");
+    drop(store);
+    let all = [segments(dir.path()), (1..4).map(|n| bodies.join(format!("{n:08}.seg"))).collect()].concat();
+    assert_eq!(all.len(), 6);
+    assert!(lengths(&all).iter().all(|n| *n < 64 << 10), "{:?}", lengths(&all));
+    let report = fsck(dir.path(), Some(&Keys)).unwrap();
+    assert_eq!((report.problems.as_slice(), report.records, report.bodies), ([].as_slice(), 3, 3));
 }
 
 #[tokio::test]

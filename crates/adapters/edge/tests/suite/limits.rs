@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use truc_edge::EdgeConfig;
 
 use crate::node::{Answer, CLIENT, Node, SERVICE};
@@ -84,6 +85,66 @@ async fn one_call_too_many_is_told_busy() {
     assert_eq!(node.send("GET /listClients", "", b"").await.status, 200);
     node.consumer.gate.add_permits(1);
     assert_eq!(Answer::read(first).await.status, 200);
+    node.stop().await;
+}
+
+/// Begins a call whose body of 9 bytes is being read: the edge asks for it.
+async fn begin(node: &Node) -> TcpStream {
+    let mut stream = node.connect().await;
+    let head = format!(
+        "POST {SERVICE} HTTP/1.1\r\nHost: n\r\nConnection: close\r\n{CLIENT}Content-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut asked = [0; 25];
+    stream.read_exact(&mut asked).await.unwrap();
+    assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream
+}
+
+#[tokio::test]
+async fn slow_bodies_do_not_use_up_the_calls() {
+    let node = Node::with(EdgeConfig { max_calls: 1, ..config() }, 9).await;
+    let mut slow = Vec::new();
+    for _ in 0..5 {
+        slow.push(begin(&node).await);
+    }
+    assert_eq!(node.send(&format!("POST {SERVICE}"), CLIENT, b"quick").await.status, 200);
+    for mut stream in slow {
+        stream.write_all(b"123456789").await.unwrap();
+        assert_eq!(Answer::read(stream).await.status, 200);
+    }
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_below_the_slowest_rate_is_given_up() {
+    let short = Duration::from_millis(100);
+    let node = Node::with(EdgeConfig { body_start: short, ..config() }, 9).await;
+    let mut stream = begin(&node).await;
+    stream.write_all(b"ab").await.unwrap();
+    let answer = Answer::read(stream).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.json()["reason"].as_str().unwrap().contains("1024 bytes/s"));
+    assert!(node.consumer.drafts.lock().unwrap().is_empty());
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn bodies_that_do_not_fit_beside_those_being_read_are_told_busy() {
+    // A request counts 4096 bytes and its body.
+    let node = Node::with(EdgeConfig { body_memory: 5000, ..config() }, 9).await;
+    let post = format!("POST {SERVICE}");
+    let answer = node.send(&post, CLIENT, &[b'x'; 905]).await;
+    assert_eq!((answer.status, answer.one("x-road-error")), (503, "server.clientproxy.busy"));
+    assert_eq!(answer.one("retry-after"), "1");
+    let mut reading = begin(&node).await;
+    assert_eq!(node.send(&post, CLIENT, b"x").await.status, 503);
+    // Without a body there is nothing to hold.
+    assert_eq!(node.send(&format!("GET {SERVICE}"), CLIENT, b"").await.status, 200);
+    reading.write_all(b"123456789").await.unwrap();
+    assert_eq!(Answer::read(reading).await.status, 200);
+    // All of it was given back.
+    assert_eq!(node.send(&post, CLIENT, &[b'x'; 904]).await.status, 200);
     node.stop().await;
 }
 

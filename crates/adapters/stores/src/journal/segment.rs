@@ -119,6 +119,13 @@ impl Active {
         Ok(())
     }
 
+    /// Leaves the segment after a failure, for ever. What was flushed stays as it is; what lies behind it was acknowledged to
+    /// nobody and is given back with the room, so that a restart before the next segment's header does not find it.
+    pub(crate) fn abandon(self) {
+        // On a failing disk this may fail too: then the next segment's header says what counts.
+        let _ = self.file.set_len(self.written);
+    }
+
     /// Gives back the room that was never written.
     pub(crate) fn finish(self) {
         if let Err(error) = self.file.set_len(self.written) {

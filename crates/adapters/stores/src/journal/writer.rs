@@ -12,6 +12,7 @@ use truc_model::{Digest, Timestamp};
 
 use super::format::{FrameType, SegmentHeader, SegmentKind, frame_length, next_chain, seed};
 use super::handle::{Entry, EntryBody, Job, Setup, Shared, Sink, Written};
+use super::pause::Pause;
 use super::scan::{Place, Point, Segment, SegmentId, segment_path};
 use super::segment::Active;
 use super::space::Room;
@@ -49,6 +50,8 @@ pub(super) struct Writer<N> {
     last_id: Option<SegmentId>,
     /// The month of the latest entry.
     month: Option<Month>,
+    /// No segment is begun while it lasts.
+    pause: Pause,
 }
 
 impl<N: Send + 'static> Writer<N> {
@@ -68,6 +71,7 @@ impl<N: Send + 'static> Writer<N> {
             artifacts: setup.artifacts,
             last_id: None,
             month: None,
+            pause: Pause::default(),
         }
     }
 
@@ -140,6 +144,7 @@ impl<N: Send + 'static> Writer<N> {
     fn publish(&mut self, pending: Vec<Pending<N>>, new_artifacts: HashSet<Digest>) {
         if let Some((last, ..)) = pending.last() {
             self.shared.extent().end = Some(last.after);
+            self.pause.end();
         }
         self.artifacts.extend(new_artifacts);
         let mut written = Vec::with_capacity(pending.len());
@@ -157,21 +162,20 @@ impl<N: Send + 'static> Writer<N> {
         self.tell_free();
     }
 
-    /// Leaves the segments as they are, for ever: after a failed sync nobody knows what is in them. The next one says where it
-    /// goes on, and what lies behind that point never counts.
+    /// Leaves the segments for ever: after a failed sync nobody knows what is in them behind what was acknowledged. The next one
+    /// says where it goes on, and what lies behind that point never counts. It is begun by whoever appends after the pause.
     fn give_up(&mut self, pending: Vec<Pending<N>>, before: (u64, Digest), error: &StoreError) {
-        if self.open.is_some() {
+        if let Some(open) = self.open.take() {
             tracing::error!(stem = %self.stem, %error, "a batch could not be written; a new segment follows");
+            open.active.abandon();
         }
-        self.open = None;
         self.bodies.abandon();
         (self.sequence, self.chain) = before;
+        self.pause.begin(self.options.hooks.now(), error);
+        self.tell_free();
         for (_, _, reply) in pending {
             answer(reply, Err(error.clone()));
         }
-        // At once, while it is known what counts: a crash before the new header would bring unacknowledged frames back.
-        let _ = self.turn();
-        self.tell_free();
     }
 
     fn tell_free(&self) {
@@ -186,6 +190,7 @@ impl<N: Send + 'static> Writer<N> {
         if self.open.as_ref().is_some_and(|o| o.active.end() < self.options.segment_limit) {
             return Ok(());
         }
+        self.pause.over(self.options.hooks.now())?;
         match self.create() {
             Ok(open) => {
                 self.shared.extent().segments.push(open.segment.clone());
@@ -196,7 +201,11 @@ impl<N: Send + 'static> Writer<N> {
                 Ok(())
             }
             Err(StoreError::Full) if self.open.is_some() => Ok(()),
-            Err(error) => Err(error),
+            Err(StoreError::Full) => Err(StoreError::Full),
+            Err(error) => {
+                self.pause.begin(self.options.hooks.now(), &error);
+                Err(error)
+            }
         }
     }
 
