@@ -14,6 +14,7 @@ mod handlers;
 mod plain;
 mod router;
 mod serve;
+pub mod small_server;
 mod tokens;
 mod view;
 

@@ -6,7 +6,6 @@
 
 mod certificates;
 mod config;
-mod connections;
 mod crl;
 mod csr;
 mod encoding;

@@ -15,11 +15,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use truc_admin::small_server::{self, Limits};
 use truc_keystores::Passphrase;
 use truc_model::SystemClock;
 
 use crate::config::PkiConfig;
-use crate::connections::{self, Limits};
 use crate::error::{PkiError, blocking};
 use crate::ocsp::Responder;
 use crate::pki::Pki;
@@ -64,7 +64,7 @@ pub async fn run(
 /// None now; a listener that fails to accept is tried again.
 pub async fn serve(pki: Pki, listener: TcpListener, shutdown: CancellationToken) -> Result<(), PkiError> {
     let app = Arc::new(App { pki, responder: Responder::default() });
-    connections::serve(listener, router(app), LIMITS, shutdown).await;
+    small_server::serve(listener, router(app), LIMITS, shutdown).await;
     Ok(())
 }
 

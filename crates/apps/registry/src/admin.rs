@@ -15,11 +15,11 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use truc_admin::small_server::{self, Limits};
 use truc_directory::Directory;
 use truc_governance::{GovernanceError, Published};
 use truc_model::{Clock, Digest};
 
-use crate::connections::{self, Limits};
 use crate::error::RegistryError;
 use crate::run::Job;
 use crate::verbs::{
@@ -69,7 +69,7 @@ pub(crate) async fn serve(
     desk: Desk,
     stop: CancellationToken,
 ) -> Result<(), RegistryError> {
-    connections::serve(listener, router(desk), LIMITS, stop).await;
+    small_server::serve(listener, router(desk), LIMITS, stop).await;
     Ok(())
 }
 

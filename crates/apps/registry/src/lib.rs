@@ -6,7 +6,6 @@
 
 mod admin;
 mod config;
-mod connections;
 mod door;
 mod error;
 mod files;

@@ -8,6 +8,8 @@ mod claims;
 pub mod container;
 pub mod contract;
 mod decision;
+mod directory_proof;
+mod ending;
 mod leaf;
 mod record;
 mod recorder;
@@ -15,10 +17,11 @@ mod store;
 
 pub use claims::{Claim, Claims, Known};
 pub use decision::{Decision, DecisionLog};
+pub use ending::Ending;
 pub use leaf::leaf_hash;
 pub use record::{
     Artifact, Direction, ExchangeSummary, KeyedHash, LocalPart, NewRecord, Outcome, Query, RecordKind, Role,
     StoredRecord, TrustNote,
 };
-pub use recorder::{Ended, Ending, IndexKey, OpenRequest, Past, Recorded, Recorder};
+pub use recorder::{Ended, IndexKey, OpenRequest, Past, Recorded, Recorder};
 pub use store::{EvidenceStore, Receipt, Reservation, StoreError};

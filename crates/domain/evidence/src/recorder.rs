@@ -1,20 +1,21 @@
 //! Turns what an exchange knows into records; the only place that makes [`Recorded`].
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ring::hmac;
-use truc_directory::{Directory, part};
-use truc_message::{Freshness, Header, Kind, Signed};
-use truc_model::{Clock, Digest, Fault, FaultCode, MemberId, MessageId, NodeId, Timestamp};
+use truc_directory::Directory;
+use truc_message::{Freshness, Kind, Signed};
+use truc_model::{Clock, Digest, Fault, MemberId, MessageId, NodeId, Timestamp};
 use truc_policy::Admitted;
 use truc_trust::{Answer, Request, TrustState, Verified};
 
 use crate::claims::{Claim, Claims, Known};
+use crate::directory_proof::DirectoryProofs;
+use crate::ending::Ending;
 use crate::record::{
-    Artifact, Direction, KeyedHash, LocalPart, NewRecord, Outcome, RecordKind, Role, StoredRecord, TrustNote,
+    Artifact, Direction, KeyedHash, LocalPart, NewRecord, RecordKind, Role, StoredRecord, TrustNote,
 };
 use crate::store::{EvidenceStore, Receipt, Reservation, StoreError};
 
@@ -73,9 +74,6 @@ pub struct OpenRequest {
     pub record: StoredRecord,
 }
 
-/// A signed head is stored again after this time at the latest, so that evidence shows a head of its own day.
-const HEAD_RENEWAL: Duration = Duration::from_secs(3600);
-
 /// A longer body is not stored: its record is digest-only (protocol P5.1), and keeps the manifest that cannot be written
 /// again without the body.
 const BODY_STORED: usize = 10 * 1024 * 1024;
@@ -85,28 +83,13 @@ const BODY_STORED: usize = 10 * 1024 * 1024;
 const SMALL_BODY: usize = 64 * 1024;
 const ANSWER_ROOM: u64 = 256 * 1024;
 
-/// The directory artifacts of one head and the members of one exchange.
-#[derive(Clone)]
-struct DirectoryEvidence {
-    head: Digest,
-    artifacts: Vec<Artifact>,
-}
-
-#[derive(Default)]
-struct HeadInUse {
-    content: Option<Digest>,
-    taken: Option<Timestamp>,
-    signed: Bytes,
-    by_members: HashMap<Vec<MemberId>, DirectoryEvidence>,
-}
-
 /// Records the steps of exchanges, claims requests, and knows which were left open.
 pub struct Recorder {
     store: Arc<dyn EvidenceStore>,
     clock: Arc<dyn Clock>,
     claims: Claims,
     index_keys: HashMap<MemberId, IndexKey>,
-    head: Mutex<HeadInUse>,
+    directories: DirectoryProofs,
 }
 
 impl Recorder {
@@ -117,7 +100,7 @@ impl Recorder {
         index_keys: HashMap<MemberId, IndexKey>,
     ) -> Self {
         let claims = Claims::new(Freshness::default().memory());
-        Self { store, clock, claims, index_keys, head: Mutex::default() }
+        Self { store, clock, claims, index_keys, directories: DirectoryProofs::default() }
     }
 
     /// The store behind it.
@@ -389,7 +372,7 @@ impl Recorder {
         let (request, client, service, peer, directory) = match request {
             Ended::Signed(message, directory) => {
                 let h = message.header();
-                let proof = self.directory_evidence(directory, h);
+                let proof = self.directories.of(directory, h, self.clock.now());
                 (h.id, h.client.clone(), h.service.clone(), h.to.clone(), proof.head)
             }
             Ended::Stored(record) => {
@@ -428,7 +411,7 @@ impl Recorder {
             if place.role == Role::Provider { header.service.member() } else { header.client.member() };
         let peer: NodeId =
             if place.direction == Direction::Sent { header.to.clone() } else { header.from.clone() };
-        let proof = self.directory_evidence(directory, header);
+        let proof = self.directories.of(directory, header, self.clock.now());
         let officer =
             header.user_id.as_deref().and_then(|id| self.index_keys.get(&owner).map(|key| key.hash(id)));
         let (trust, statuses) = match trust {
@@ -469,40 +452,6 @@ impl Recorder {
         attach_statuses(&mut record, statuses);
         record
     }
-
-    /// The head in force and the parts that show who the members were (protocol P5.5), digested once per head.
-    fn directory_evidence(&self, directory: &Directory, header: &Header) -> DirectoryEvidence {
-        let mut head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
-        let content = directory.head().content_digest();
-        let now = self.clock.now();
-        let stale = head.taken.is_none_or(|taken| now.since(taken) > HEAD_RENEWAL);
-        if head.content != Some(content) || stale {
-            *head = HeadInUse {
-                content: Some(content),
-                taken: Some(now),
-                signed: directory.raw().signed_head().clone(),
-                by_members: HashMap::new(),
-            };
-        }
-        // Client, service and the owners of both nodes, mostly two members in all.
-        let mut key =
-            vec![header.client.member(), header.service.member(), header.from.owner(), header.to.owner()];
-        key.sort_unstable();
-        key.dedup();
-        if let Some(known) = head.by_members.get(&key) {
-            return known.clone();
-        }
-        let signed = Artifact::new(head.signed.clone());
-        let raw = directory.raw();
-        let members = key.iter().map(|member| raw.member_part(member));
-        let parts = std::iter::once(raw.part(part::TRUST)).chain(members);
-        let mut artifacts = vec![signed.clone()];
-        artifacts.extend(raw.root_chain().iter().cloned().map(Artifact::new));
-        artifacts.extend(parts.flatten().cloned().map(Artifact::new));
-        let evidence = DirectoryEvidence { head: signed.digest, artifacts };
-        head.by_members.insert(key, evidence.clone());
-        evidence
-    }
 }
 
 /// What the provider's records say of a past request.
@@ -514,33 +463,6 @@ pub enum Past {
     Open,
     /// Nothing on record.
     Never,
-}
-
-/// How an exchange ended, as its last record says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ending {
-    /// The outcome.
-    pub outcome: Outcome,
-    /// The fault's code, if it ended in one.
-    pub fault: Option<FaultCode>,
-}
-
-impl Ending {
-    /// The service answered.
-    pub const OK: Self = Self { outcome: Outcome::Ok, fault: None };
-
-    /// What a fault means for the outcome: whether the service acted is known, or it is not.
-    pub const fn of(code: FaultCode) -> Self {
-        let outcome = match code {
-            FaultCode::OutcomeUnknown | FaultCode::Timeout => Outcome::Unknown,
-            FaultCode::ServiceFailed
-            | FaultCode::InconsistentResponse
-            | FaultCode::Internal
-            | FaultCode::Unavailable => Outcome::Failed,
-            _ => Outcome::Refused,
-        };
-        Self { outcome, fault: Some(code) }
-    }
 }
 
 /// The request that an unsigned fault ended: in hand, or found on record at start-up.

@@ -5,8 +5,8 @@ use serde::Deserialize;
 use truc_message::Kind;
 use truc_model::{FaultCode, MemberId};
 
+use crate::ending::Ending;
 use crate::record::{LocalPart, Outcome};
-use crate::recorder::Ending;
 
 /// The body of a signed refusal, as the nodes write it.
 #[derive(Deserialize)]

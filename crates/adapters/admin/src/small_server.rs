@@ -1,4 +1,5 @@
-//! The connections of a small HTTP server: few at once, none for ever, none that stalls.
+//! A small HTTP server for operators and tools: few connections at once, none for ever, none that stalls. The registry's admin
+//! API and the pilot PKI are served by it.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,19 +19,19 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What connections may take.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// Open at once; further ones wait in the listener's queue.
-    pub(crate) open: usize,
+    pub open: usize,
     /// How long a request's head may take to come, and how long a connection may be idle between requests.
-    pub(crate) head: Duration,
+    pub head: Duration,
     /// How long a connection may live; then it takes no further request.
-    pub(crate) life: Duration,
+    pub life: Duration,
     /// How long requests in progress may go on after that, or after the order to stop.
-    pub(crate) drain: Duration,
+    pub drain: Duration,
 }
 
 /// Serves `router` on `listener` until `stop` is cancelled. When it returns, none of its tasks is left.
-pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
+pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
     let slots = Arc::new(Semaphore::new(limits.open));
     let tasks = TaskTracker::new();
     loop {
