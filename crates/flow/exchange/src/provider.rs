@@ -95,7 +95,7 @@ impl Provider {
         Self { ground, policy, services, freshness, refusals: RefusalRate::default() }
     }
 
-    /// The steps of one exchange. An error is an unsigned fault: nothing was called.
+    /// The steps of one exchange. An error is an unsigned fault: nothing was called, unless it is OUTCOME_UNKNOWN.
     async fn exchange(&self, c: Conv<'_>) -> Result<(), Fault> {
         let received = self.receive(c).await?;
         let directory = self.ground.directory(Side::ServerProxy)?;
