@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use truc_directory::{ApprovedAuthority, Der, Profile, Usage};
 use truc_model::{Clock as _, SystemClock};
+use truc_trust::contract::{Answering, status_source};
 use truc_trust::{Certificate, Verdict, ocsp};
 use truc_trust_services::{FetchLimits, OcspHttp};
 
@@ -146,6 +148,18 @@ async fn the_first_responder_that_answers_counts() {
     for url in [&nobody, &try_later, &chatty] {
         assert!(error.contains(url.as_str()), "{error}");
     }
+    let approved = |urls: &[String]| ApprovedAuthority {
+        name: "Pilot".to_owned(),
+        certificate: Der(issuer.der().to_vec().into()),
+        intermediates: Vec::new(),
+        usages: vec![Usage::Sign, Usage::Auth],
+        profile: Profile::Truc1,
+        ocsp: urls.to_vec(),
+        crl: None,
+    };
+    let (up, down) = (approved(&urls), approved(&urls[..3]));
+    let on = Answering { certificate: &certificate, issuer: &issuer, up: &up, down: &down };
+    status_source(&OcspHttp::default(), on, SystemClock.now()).await.unwrap();
     let none = OcspHttp::default().fetch(&certificate, &issuer, &[]).await.unwrap_err().to_string();
     assert!(none.contains("no OCSP responder"), "{none}");
 }

@@ -11,6 +11,7 @@ mod chain;
 #[cfg(test)]
 mod chain_tests;
 pub mod cms;
+pub mod contract;
 pub mod crl;
 mod extensions;
 #[cfg(test)]
