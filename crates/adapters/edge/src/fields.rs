@@ -1,31 +1,12 @@
 //! The header fields of a request: which are words around the call, which travel on, which end here (protocol P10.1).
 
-use std::borrow::Cow;
-
 use http::{HeaderMap, HeaderName};
 use truc_exchange::CallContext;
+use truc_message::{as_read, is_of_a_connection};
 use truc_model::{Fault, SubsystemId};
 
 use crate::ext_value;
 use crate::target::{self, malformed};
-
-/// Fields of one connection, never passed on in either direction (X-Road pr-rest 4.3 and RFC 9110 §7.6.1).
-const REMOVED: [&str; 14] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "host",
-    "user-agent",
-    "server",
-    "content-length",
-    "expect",
-    "proxy-connection",
-];
 
 /// Fields that only nodes write; a caller's or a service's own are dropped.
 const NODES_OWN: [&str; 4] = ["x-road-request-id", "x-road-request-hash", "x-road-service", "x-road-error"];
@@ -71,12 +52,7 @@ pub(crate) struct Taken {
 /// True for a field that ends at this door, whoever sent it.
 pub(crate) fn is_removed(name: &str, connection: &[String]) -> bool {
     let read = as_read(name);
-    REMOVED.contains(&&*read) || NODES_OWN.contains(&&*read) || connection.iter().any(|c| c == name)
-}
-
-/// The name as WSGI, CGI and PHP hand it to an application: to them `_` and `-` are one (RFC 3875 §4.1.18).
-fn as_read(name: &str) -> Cow<'_, str> {
-    if name.contains('_') { name.replace('_', "-").into() } else { name.into() }
+    is_of_a_connection(&read) || NODES_OWN.contains(&&*read) || connection.iter().any(|c| c == name)
 }
 
 /// Refuses a field that a service could take for one of ours or X-Road's: it would say who asks, and nobody has checked it.

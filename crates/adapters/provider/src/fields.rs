@@ -1,24 +1,6 @@
 //! Which header fields end at this door.
 
-use std::borrow::Cow;
-
-/// Fields of one connection, never passed on in either direction (X-Road pr-rest 4.3 and RFC 9110 §7.6.1).
-const REMOVED: [&str; 14] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "host",
-    "user-agent",
-    "server",
-    "content-length",
-    "expect",
-];
+use truc_message::{as_read, is_of_a_connection};
 
 /// Fields that this door writes exactly once on a request; others' are dropped.
 const OURS: [&str; 16] = [
@@ -53,24 +35,19 @@ const SYSTEM: [&str; 6] = [
 /// Fields by which a framework lets a request call itself by another method: the method authorised is the method called.
 const OTHER_METHOD: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
 
-/// The name as WSGI, CGI and PHP hand it to an application: to them `_` and `-` are one (RFC 3875 §4.1.18).
-fn as_read(name: &str) -> Cow<'_, str> {
-    if name.contains('_') { name.replace('_', "-").into() } else { name.into() }
-}
-
 /// True for a field of a signed request that must not reach the service from its list: whoever sealed it may not play
 /// tricks with the connection, nor with the method, nor with the fields that say who is asking.
 pub(crate) fn ends_here(name: &str) -> bool {
     let read = as_read(name);
     // With an underscore even a name that we never write could pass for one of ours.
     let posing = name.contains('_') && (read.starts_with("x-road-") || read.starts_with("truc-"));
-    posing || REMOVED.contains(&&*read) || OURS.contains(&&*read) || OTHER_METHOD.contains(&&*read)
+    posing || is_of_a_connection(&read) || OURS.contains(&&*read) || OTHER_METHOD.contains(&&*read)
 }
 
 /// True for a field of a service's answer that must not travel on.
 pub(crate) fn stays_here(name: &str, connection: &[String]) -> bool {
     let read = as_read(name);
-    REMOVED.contains(&&*read) || SYSTEM.contains(&&*read) || connection.iter().any(|c| c == name)
+    is_of_a_connection(&read) || SYSTEM.contains(&&*read) || connection.iter().any(|c| c == name)
 }
 
 #[cfg(test)]

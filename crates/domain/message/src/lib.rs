@@ -4,6 +4,7 @@
 //! (`truc-policy`), or know how bytes travel (`truc-peer`).
 
 mod body;
+mod fields;
 mod freshness;
 mod header;
 pub mod manifest;
@@ -14,6 +15,7 @@ mod sealed;
 mod secrets;
 
 pub use body::Body;
+pub use fields::{as_read, is_of_a_connection};
 pub use freshness::{CALL_LIFE, Freshness, FreshnessError, SKEW};
 pub use header::{
     BodyInfo, DirectoryRef, FieldValue, HEADER_LIMIT, Header, HeaderField, InReplyTo, Kind, Leaf,
