@@ -250,14 +250,6 @@ impl Node {
         tasks.spawn(self.statuses.run(shutdown.clone()));
         tasks.spawn(self.reloader.run(shutdown.clone()));
         tasks.spawn(cut_untrusted(handle, self.connections.clone(), shutdown.clone()));
-        let closing = Arc::clone(&self.consumer);
-        let stop = shutdown.clone();
-        tasks.spawn(async move {
-            tokio::select! {
-                () = closing.close_open(open) => {}
-                () = stop.cancelled() => {}
-            }
-        });
         let backend = Backend {
             node: config.node.clone(),
             hosted: hosted(config),
@@ -295,7 +287,7 @@ impl Node {
             consumer: Arc::clone(&self.consumer),
             provider: Arc::clone(&self.provider),
         };
-        tasks.spawn(abandoned.run(shutdown.clone()));
+        tasks.spawn(abandoned.run(open, shutdown.clone()));
         let stopping = shutdown.clone();
         tasks.spawn(async move {
             stopping.cancelled().await;
@@ -313,7 +305,7 @@ impl Node {
     }
 }
 
-/// Closes exchanges that stayed open though nobody carries them out any more: a record failed, or took too long.
+/// Closes exchanges that nobody carries out any more: a crash left them open, or a record failed or took too long.
 struct Abandoned {
     ground: Arc<Ground>,
     consumer: Arc<Consumer>,
@@ -325,16 +317,18 @@ const ABANDONED_EVERY: Duration = Duration::from_secs(60);
 const ABANDONED_AFTER: Duration = Duration::from_secs(600);
 
 impl Abandoned {
-    async fn run(self, stop: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(ABANDONED_EVERY) => {}
+    /// First those of the last run, then, ever again, those of this one: one after the other, so that none is closed twice.
+    async fn run(self, left_open: Vec<OpenRequest>, stop: CancellationToken) {
+        let closing = async {
+            self.consumer.close_open(left_open).await;
+            loop {
+                tokio::time::sleep(ABANDONED_EVERY).await;
+                self.close().await;
             }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = self.close() => {}
-            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = closing => {}
         }
     }
 

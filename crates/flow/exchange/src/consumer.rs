@@ -16,7 +16,7 @@ use truc_model::{Fault, FaultCode, MessageId, Side, SubsystemId, Timestamp};
 use truc_trust::{Answer, Asked, Verified};
 
 use crate::call::{Draft, Failed, Reply};
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, within};
 use crate::ground::Ground;
 use crate::ports::{ConsumerSide, Conversation, LinkError, PastOutcome, PeerLink, Turn};
 use crate::refusal;
@@ -368,7 +368,7 @@ impl Consumer {
                 let ending = ending_of(&theirs).0;
                 let recording =
                     self.ground.recorder.received_answer(&theirs, ending, &exchange.directory, None);
-                if let Err(error) = recording.await {
+                if let Err(error) = within(recording).await {
                     tracing::error!(%error, "the provider's other answer was not recorded");
                 }
                 Err(unknown("an answer came, but the provider's node has another one on its record".into()))
@@ -382,7 +382,7 @@ impl Consumer {
     /// An exchange that ends without a signed answer is recorded as such; what the caller is told stays the fault.
     async fn record_unsigned(&self, exchange: &Exchange, fault: Fault) -> Fault {
         let ended = Ended::Signed(&exchange.request, &exchange.directory);
-        if let Err(error) = self.ground.recorder.unsigned(ended, &fault).await {
+        if let Err(error) = within(self.ground.recorder.unsigned(ended, &fault)).await {
             tracing::error!(request = %exchange.request.header().id, %error, "the end of the exchange was not recorded");
         }
         fault
@@ -397,7 +397,8 @@ impl Consumer {
             Err(fault) => fault,
         };
         tracing::warn!(request = %id, fault = %ending, "an interrupted exchange is closed without an answer");
-        if let Err(error) = self.ground.recorder.unsigned(Ended::Stored(&open.record), &ending).await {
+        if let Err(error) = within(self.ground.recorder.unsigned(Ended::Stored(&open.record), &ending)).await
+        {
             tracing::error!(request = %id, %error, "the end of the exchange was not recorded");
         }
     }
@@ -424,8 +425,8 @@ impl Consumer {
                     let judged = self.ground.verifier.answer(received, asked, &directory, at).await;
                     let answer = judged.map_err(|e| told(e.to_string()))?;
                     let ending = ending_of(&answer).0;
-                    let recorded =
-                        self.ground.recorder.received_answer(&answer, ending, &directory, None).await;
+                    let recording = self.ground.recorder.received_answer(&answer, ending, &directory, None);
+                    let recorded = within(recording).await;
                     return recorded.map(drop).map_err(|e| told(e.to_string()));
                 }
                 Ok((PastOutcome::Never, _)) => {

@@ -21,7 +21,7 @@ use truc_trust::{Request, Verified};
 
 use crate::answer::{self, Replied};
 use crate::consumer::parts_of;
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, within};
 use crate::ground::Ground;
 use crate::ports::{Conversation, LinkError, PastOutcome, ProviderSide, ServiceDoor, Turn};
 use crate::refusal_rate::RefusalRate;
@@ -31,9 +31,6 @@ const SMALL_BODY: u64 = 64 * 1024;
 
 /// How long a provider waits for the consumer's `recorded` before it gives the request up.
 const RECORDED_DEADLINE: Duration = Duration::from_secs(30);
-
-/// How long a record may take to become durable.
-const RECORD_DEADLINE: Duration = Duration::from_secs(30);
 
 /// When a client whose refusals are over the rate may ask again.
 const REFUSALS_RETRY: Duration = Duration::from_secs(1);
@@ -349,13 +346,6 @@ impl Provider {
         let recording = self.ground.recorder.sent_answer(&message, &statuses, ending, &directory, None);
         within(recording).await.map(drop).map_err(|e| not_recorded(&e))
     }
-}
-
-/// A disk that does not answer must not hold an exchange for ever.
-async fn within<T>(recording: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let late =
-        StoreError::Failed(format!("the record was not durable within {} s", RECORD_DEADLINE.as_secs()));
-    tokio::time::timeout(RECORD_DEADLINE, recording).await.unwrap_or(Err(late))
 }
 
 fn asking_node<'d>(directory: &'d Directory, peer: &Peer) -> Result<&'d NodeEntry, Fault> {
