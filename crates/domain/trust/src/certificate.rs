@@ -12,8 +12,8 @@ use truc_model::{Fingerprint, Timestamp};
 
 use crate::SubjectAttribute;
 use crate::algorithm::{self, RSA_ENCRYPTION};
-use crate::asn1::{INTEGER, Malformed, OID, Read, SEQUENCE, Tlv, context_primitive};
-use crate::extensions::{Extensions, read_extensions};
+use crate::asn1::{self, INTEGER, Malformed, OID, Read, SEQUENCE, Tlv, context_primitive};
+use crate::extensions::{EXAMPLE_POLICY, Extensions, read_extensions};
 use crate::name::Name;
 
 /// No certificate of the bus is longer; real ones have 1 to 3 KiB.
@@ -53,6 +53,12 @@ pub enum CertificateError {
         "the key of the certificate is not allowed; use ECDSA P-256 or P-384, or RSA of 2048 to 4096 bits"
     )]
     Key,
+    /// One of the repository's examples.
+    #[error(
+        "chứng thư ví dụ, ai cũng có khoá riêng của nó: không bao giờ được tin cậy; hãy dùng chứng thư do CA được công nhận cấp / \
+         this is an example certificate from certs-example, whose private key is public: never to be trusted; use one of an approved CA"
+    )]
+    Example,
     /// An extension stands there twice.
     #[error("the certificate has extension {0} more than once")]
     DuplicateExtension(String),
@@ -96,7 +102,7 @@ impl Certificate {
     ///
     /// # Errors
     /// Anything but strict DER of an X.509 v3 certificate with an allowed key, without doubled extensions, damaged
-    /// alternative names or trailing bytes.
+    /// alternative names or trailing bytes; and the certificates of `certs-example/`, whose keys are public.
     pub fn from_der(der: &[u8]) -> Result<Self, CertificateError> {
         if der.len() > SIZE_LIMIT {
             return Err(CertificateError::TooLong(der.len()));
@@ -126,6 +132,13 @@ impl Certificate {
             all.push(Self::from_der(&der.map_err(|_| CertificateError::Pem("undamaged certificates"))?)?);
         }
         if all.is_empty() { Err(CertificateError::Pem("at least one certificate")) } else { Ok(all) }
+    }
+
+    /// Whether this is one of `certs-example/`, for places that pin a certificate as bytes without reading it: there too it must be
+    /// refused, with [`CertificateError::Example`]. Everywhere else [`Self::from_der`] refuses it already.
+    pub fn is_example(der: &[u8]) -> bool {
+        let policy = asn1::oid(EXAMPLE_POLICY);
+        der.windows(policy.len()).any(|octets| octets == policy)
     }
 
     /// The bytes, as read.
@@ -187,6 +200,14 @@ impl Certificate {
     /// Whether this is a CA's certificate that may sign certificates.
     pub fn is_ca(&self) -> bool {
         self.0.extensions.is_ca && self.has_usage(usage::KEY_CERT_SIGN)
+    }
+    /// How many CAs may stand between this one and the end certificate; `None` for any number.
+    pub(crate) fn path_length(&self) -> Option<u8> {
+        self.0.extensions.path_length
+    }
+    /// Whether an extension is critical that this crate does not know.
+    pub(crate) fn has_unknown_critical(&self) -> bool {
+        self.0.extensions.unknown_critical
     }
     /// Whether this is a CA's certificate that may sign revocation lists.
     pub fn may_sign_crls(&self) -> bool {

@@ -72,6 +72,9 @@ pub enum PathError {
     /// More intermediates than anyone needs.
     #[error("{0} intermediate certificates are more than the 8 allowed")]
     TooMany(usize),
+    /// An approved CA allows fewer CAs below itself than the path has.
+    #[error("the path has more intermediate CAs than the approved CA's certificate allows")]
+    TooLong,
     /// A CA on the path may not issue certificates.
     #[error("a certificate on the path is not a CA that may sign certificates")]
     NotCa,
@@ -140,6 +143,10 @@ pub fn check_path(
     let position =
         trusted.iter().position(|anchor| anchor == path.anchor()).ok_or(PathError::UnknownIssuer)?;
     let anchor = usable.get(position).copied().ok_or(PathError::UnknownIssuer)?;
+    // webpki takes name and key of an anchor and forgets its basic constraints.
+    if anchor.path_length().is_some_and(|most| steps.len() > usize::from(most)) {
+        return Err(PathError::TooLong);
+    }
     let issuer = steps.first().copied().unwrap_or(anchor);
     Ok(VerifiedPath { issuer: issuer.clone(), anchor: anchor.clone() })
 }
@@ -164,13 +171,12 @@ fn refused(error: webpki::Error) -> PathError {
     }
 }
 
-/// Extended key usages along the path: one that states any must state what the purpose needs (the end certificate's
-/// own is checked in full by [`Purpose::allows`]).
+/// Extended key usages along the path: one that states any must state what the purpose needs, by name: anyExtendedKeyUsage
+/// names nothing (the end certificate's own is checked in full by [`Purpose::allows`]).
 struct Usage(Purpose);
 
 impl ExtendedKeyUsageValidator for Usage {
     fn validate(&self, stated: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
-        const ANY: KeyPurposeId<'static> = KeyPurposeId::new(&[0x55, 0x1d, 0x25, 0x00]);
         const SERVER: KeyPurposeId<'static> = KeyPurposeId::new(&[0x2b, 6, 1, 5, 5, 7, 3, 1]);
         const CLIENT: KeyPurposeId<'static> = KeyPurposeId::new(&[0x2b, 6, 1, 5, 5, 7, 3, 2]);
         const STAMPING: KeyPurposeId<'static> = KeyPurposeId::new(&[0x2b, 6, 1, 5, 5, 7, 3, 8]);
@@ -180,7 +186,7 @@ impl ExtendedKeyUsageValidator for Usage {
             Purpose::TimeStamping => &[STAMPING],
         };
         let stated = stated.collect::<Result<Vec<_>, _>>()?;
-        let holds = stated.is_empty() || stated.contains(&ANY) || needed.iter().all(|id| stated.contains(id));
+        let holds = stated.is_empty() || needed.iter().all(|id| stated.contains(id));
         if holds { Ok(()) } else { Err(webpki::Error::ExtensionValueInvalid) }
     }
 }

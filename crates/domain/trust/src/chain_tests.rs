@@ -86,6 +86,52 @@ fn a_path_ends_at_an_approved_ca_through_its_intermediates() {
     );
 }
 
+/// webpki forgets what an anchor says of itself; we do not.
+#[test]
+fn an_approved_ca_may_forbid_cas_below_itself() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = authority("CA");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
+    let der = params.self_signed(&key).unwrap().der().to_vec();
+    let root =
+        Party { certificate: Certificate::from_der(&der).unwrap(), issuer: rcgen::Issuer::new(params, key) };
+    let middle = root.issue(KeyKind::EcP256, authority("CA cấp 2"), 2);
+    let leaf = middle.issue(KeyKind::EcP256, seal("G01"), 3).certificate;
+    let roots = [root.certificate.clone()];
+    let deep = check_path(&leaf, std::slice::from_ref(&middle.certificate), &roots, Purpose::Sign, noon());
+    assert_eq!(deep, Err(PathError::TooLong));
+    let direct = root.issue(KeyKind::EcP256, seal("G01"), 4).certificate;
+    assert!(check_path(&direct, &[], &roots, Purpose::Sign, noon()).is_ok());
+}
+
+/// RFC 5280 lets anyExtendedKeyUsage stand for every purpose; webpki and we want the purpose by name.
+#[test]
+fn an_issuing_ca_for_anything_is_not_one_for_nodes() {
+    let root = Party::root("CA");
+    let mut any = authority("CA cấp 2");
+    any.extended_key_usages = vec![Eku::Any];
+    let middle = root.issue(KeyKind::EcP256, any, 2);
+    let leaf = middle.issue(KeyKind::EcP256, with_extended("ss1", &[Eku::ClientAuth, Eku::ServerAuth]), 3);
+    let roots = [root.certificate];
+    let path = check_path(&leaf.certificate, &[middle.certificate], &roots, Purpose::Auth, noon());
+    assert!(matches!(path, Err(PathError::Refused(_))), "{path:?}");
+}
+
+/// Their keys lie open in the repository, so nothing of ours even reads them.
+#[test]
+fn a_certificate_with_the_policy_of_the_examples_is_refused() {
+    let root = Party::root("CA");
+    let mut example = seal("G01");
+    let policy = [0x30, 14, 0x30, 12, 6, 10, 0x2b, 6, 1, 4, 1, 0x81, 0xfd, 0x59, 2, 1].to_vec();
+    example.custom_extensions.push(CustomExtension::from_oid_content(&[2, 5, 29, 32], policy));
+    let key = rcgen::KeyPair::generate().unwrap();
+    let der = example.signed_by(&key, &root.issuer).unwrap().der().to_vec();
+    let error = Certificate::from_der(&der).unwrap_err();
+    assert_eq!(error, CertificateError::Example);
+    assert!(Certificate::is_example(&der) && !Certificate::is_example(root.certificate.der()));
+    assert!(error.to_string().contains("certs-example"), "{error}");
+}
+
 #[test]
 fn a_path_holds_for_its_time_only() {
     let root = Party::root("CA");

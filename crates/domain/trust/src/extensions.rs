@@ -13,6 +13,13 @@ const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
 const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
 const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
 const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
+const NAME_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.30");
+const CERTIFICATE_POLICIES: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.32");
+const AUTHORITY_KEY_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
+
+/// The policy that every certificate of `certs-example/` states (from the range RFC 5612 keeps for examples). Their private keys lie
+/// open in the repository.
+pub(crate) const EXAMPLE_POLICY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.32473.2.1");
 
 /// What a certificate's extensions say, as far as it matters here.
 #[derive(Default)]
@@ -23,6 +30,10 @@ pub(crate) struct Extensions {
     pub(crate) extended: Option<(bool, Vec<ObjectIdentifier>)>,
     /// Basic constraints say CA.
     pub(crate) is_ca: bool,
+    /// How many CAs may stand below this one; 255 for anything longer than one octet.
+    pub(crate) path_length: Option<u8>,
+    /// One is critical and nobody here knows what it demands (RFC 5280 §4.2: such a certificate must not be used).
+    pub(crate) unknown_critical: bool,
     /// Content of the subject key identifier.
     pub(crate) subject_key_id: Option<Vec<u8>>,
 }
@@ -43,14 +54,16 @@ pub(crate) fn read_extensions(list: Tlv<'_>) -> Result<Extensions, CertificateEr
         match id {
             KEY_USAGE => found.key_usage = Some(read_key_usage(value)?),
             EXTENDED_KEY_USAGE => found.extended = Some((critical, read_extended(value)?)),
-            BASIC_CONSTRAINTS => found.is_ca = read_is_ca(value)?,
+            BASIC_CONSTRAINTS => (found.is_ca, found.path_length) = read_constraints(value)?,
             SUBJECT_KEY_IDENTIFIER => {
                 let mut inside = Reader::new(value);
                 found.subject_key_id = Some(inside.octets("subject key identifier")?.to_vec());
                 inside.end("subject key identifier")?;
             }
             SUBJECT_ALT_NAME => check_alternative_names(value)?,
-            _ => {}
+            CERTIFICATE_POLICIES => check_policies(value)?,
+            NAME_CONSTRAINTS | AUTHORITY_KEY_IDENTIFIER => {}
+            _ => found.unknown_critical |= critical,
         }
     }
     Ok(found)
@@ -86,14 +99,33 @@ fn read_extended(value: &[u8]) -> Read<Vec<ObjectIdentifier>> {
     Ok(ids)
 }
 
-fn read_is_ca(value: &[u8]) -> Read<bool> {
-    let mut inside = Tlv::only(value, SEQUENCE, "basic constraints")?.open();
-    let flag = inside.take_if(BOOLEAN, "basic constraints")?;
-    if !inside.is_empty() {
-        inside.integer("basic constraints")?;
+/// Whether it is a CA, and the length of paths below it.
+fn read_constraints(value: &[u8]) -> Read<(bool, Option<u8>)> {
+    const WHAT: &str = "basic constraints";
+    let mut inside = Tlv::only(value, SEQUENCE, WHAT)?.open();
+    let flag = inside.take_if(BOOLEAN, WHAT)?;
+    let length = match inside.is_empty() {
+        true => None,
+        false => match inside.integer(WHAT)? {
+            [0x80..=0xff, ..] => return Err(Malformed(WHAT)),
+            [length] => Some(*length),
+            _ => Some(u8::MAX),
+        },
+    };
+    inside.end(WHAT)?;
+    Ok((flag.is_some_and(|flag| flag.value == [0xff]), length))
+}
+
+/// A certificate whose key everybody has is not read at all, so that no place can forget to refuse it.
+fn check_policies(value: &[u8]) -> Result<(), CertificateError> {
+    const WHAT: &str = "certificate policies";
+    let mut policies = Tlv::only(value, SEQUENCE, WHAT)?.open();
+    while !policies.is_empty() {
+        if policies.sequence(WHAT)?.oid(WHAT)? == EXAMPLE_POLICY {
+            return Err(CertificateError::Example);
+        }
     }
-    inside.end("basic constraints")?;
-    Ok(flag.is_some_and(|flag| flag.value == [0xff]))
+    Ok(())
 }
 
 /// Every alternative name must be well formed: a damaged one may mean something else to another reader.

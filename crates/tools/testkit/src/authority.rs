@@ -20,7 +20,7 @@ use truc_trust::{Certificate, StatusSource, StatusSourceError};
 use crate::memory_signer::TestKey;
 
 /// organizationIdentifier (X.520), where profile `truc-1` has the member's id.
-const ORGANIZATION_IDENTIFIER: &[u64] = &[2, 5, 4, 97];
+pub(crate) const ORGANIZATION_IDENTIFIER: &[u64] = &[2, 5, 4, 97];
 
 /// A certificate authority that answers OCSP itself.
 pub struct Authority {
@@ -29,7 +29,7 @@ pub struct Authority {
     serial: AtomicU64,
 }
 
-fn params(names: &[(DnType, &str)]) -> CertificateParams {
+pub(crate) fn params(names: &[(DnType, &str)]) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.remove(DnType::CommonName);
     for (kind, text) in names {
@@ -58,7 +58,7 @@ impl Authority {
         &self.certificate
     }
 
-    fn issue(&self, mut params: CertificateParams, key: &TestKey) -> Certificate {
+    pub(crate) fn issue(&self, mut params: CertificateParams, key: &TestKey) -> Certificate {
         params.serial_number = Some(SerialNumber::from(self.serial.fetch_add(1, Ordering::SeqCst)));
         let der = params.signed_by(key.pair(), &self.issuer).unwrap().der().to_vec();
         Certificate::from_der(&der).unwrap()

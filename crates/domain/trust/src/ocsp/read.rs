@@ -159,6 +159,7 @@ impl OcspResponse {
             self.responder.names(candidate)
                 && candidate.for_ocsp_signing()
                 && candidate.may_sign()
+                && !candidate.has_unknown_critical()
                 && candidate.valid_at(at)
                 && candidate.is_signed_by(issuer)
         })
