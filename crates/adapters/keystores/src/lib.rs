@@ -10,6 +10,9 @@ mod envelope;
 mod error;
 mod file_key_store;
 mod files;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod key_pair;
 mod passphrase;
 mod secret_store;
@@ -17,5 +20,5 @@ mod unlock;
 
 pub use error::KeyStoreError;
 pub use file_key_store::FileKeyStore;
-pub use passphrase::Passphrase;
+pub use passphrase::{Passphrase, exposed};
 pub use secret_store::SecretStore;

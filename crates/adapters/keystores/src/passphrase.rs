@@ -14,6 +14,16 @@ use crate::files;
 
 const LIMIT: u64 = 1024;
 
+/// Whether a secret file of this mode can be read by others than its owner.
+///
+/// A service manager's credentials (systemd's `LoadCredential=`) lie in a folder that nobody else can enter, `$CREDENTIALS_DIRECTORY`; they
+/// are opened to the service by an access control list, which shows as a group's right to read, so that does not count there.
+pub fn exposed(path: &Path, mode: u32) -> bool {
+    let credential = std::env::var_os("CREDENTIALS_DIRECTORY")
+        .is_some_and(|folder| !folder.is_empty() && path.parent() == Some(Path::new(&folder)));
+    mode & if credential { 0o037 } else { 0o077 } != 0
+}
+
 /// The passphrase of a store; wiped from memory when dropped, never shown.
 #[derive(Clone)]
 pub struct Passphrase(Zeroizing<Vec<u8>>);
@@ -31,7 +41,7 @@ impl Passphrase {
     pub fn from_file(path: &Path) -> Result<Self, KeyStoreError> {
         let io = |e| KeyStoreError::io(path, e);
         let file = std::fs::File::open(path).map_err(io)?;
-        if file.metadata().map_err(io)?.permissions().mode() & 0o077 != 0 {
+        if exposed(path, file.metadata().map_err(io)?.permissions().mode()) {
             return Err(KeyStoreError::PassphraseExposed(path.to_owned()));
         }
         // Sized beforehand: growing would leave copies of the passphrase behind.

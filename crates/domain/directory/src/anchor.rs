@@ -8,6 +8,9 @@ use truc_model::Fingerprint;
 
 use crate::format::{FormatError, PublicKey, V1, check_address, parse};
 
+/// The instance of `certs-example/`. No bus has this name: the root key of that anchor lies open in the repository.
+pub const EXAMPLE_INSTANCE: &str = "EXAMPLE";
+
 /// The anchor of one instance. It reaches a node by hand, so it is all that a node believes without a signature.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -59,6 +62,12 @@ impl Anchor {
     fn check(&self) -> Result<(), String> {
         if self.instance.is_empty() {
             return Err("the instance code is empty".into());
+        }
+        if self.instance == EXAMPLE_INSTANCE {
+            return Err("tệp neo ví dụ của certs-example, ai cũng có khoá gốc của nó: không bao giờ được tin cậy / \
+                        this is the example anchor of certs-example, whose root key is public: never to be trusted; \
+                        take the anchor that your registry's operator gives out"
+                .into());
         }
         check_threshold(self.threshold, &self.root_keys)?;
         if self.registry.is_empty() {

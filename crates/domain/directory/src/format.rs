@@ -192,7 +192,8 @@ pub fn check_address(text: &str) -> Result<(), String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-.[]:".contains(c);
     let good = text.rsplit_once(':').is_some_and(|(host, port)| {
         let plain = !host.contains([':', '[', ']']);
-        let bracketed = host.starts_with('[') && host.ends_with(']') && host.len() > 4;
+        let inside = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let bracketed = inside.is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
         !host.is_empty()
             && host.len() <= 253
             && host.chars().all(allowed)
@@ -201,4 +202,33 @@ pub fn check_address(text: &str) -> Result<(), String> {
             && port.parse::<u16>().is_ok_and(|p| p != 0)
     });
     if good { Ok(()) } else { Err(format!("{text:?} is not an address like ss1.hanoi.gov.vn:5500")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_address;
+
+    #[test]
+    fn an_address_has_a_host_and_a_port() {
+        for good in
+            ["ss1.hanoi.gov.vn:5500", "10.0.0.1:1", "[::1]:5500", "[2001:db8::1]:443", "[::ffff:10.0.0.1]:80"]
+        {
+            assert_eq!(check_address(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "x",
+            "x:0",
+            ":80",
+            "x:y",
+            "x:+80",
+            "::1:80",
+            "[]:80",
+            "[x]:80",
+            "[1:2]:80",
+            "[:]::1]:8",
+            "[::1]]:8",
+        ] {
+            assert!(check_address(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -20,7 +20,7 @@ mod member;
 mod root;
 mod trust_services;
 
-pub use anchor::{Anchor, RegistryAddress};
+pub use anchor::{Anchor, EXAMPLE_INSTANCE, RegistryAddress};
 pub use directory::{Directory, RawDirectory};
 pub use error::DirectoryError;
 pub use format::{Der, FormatError, PublicKey, V1, check_address, encode, parse};
