@@ -15,25 +15,41 @@ use hyper_util::server::conn::auto::Builder;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// Calls by `X-Road-Request-Id`.
+/// How often each id was carried out.
 pub(crate) type Calls = Arc<Mutex<HashMap<String, u32>>>;
 
 pub(crate) struct Echo {
     address: SocketAddr,
+    /// Calls by `X-Road-Request-Id`, the bus's own.
     pub(crate) calls: Calls,
+    /// Calls by `X-Road-Id`, the caller's own.
+    pub(crate) asked: Calls,
+    /// Request ids since [`Echo::take_new`].
+    new: Arc<Mutex<Vec<String>>>,
 }
 
 impl Echo {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let calls = Calls::default();
-        let counted = Arc::clone(&calls);
+        let echo = Self { address, calls: Calls::default(), asked: Calls::default(), new: Arc::default() };
+        let (calls, asked, new) = (Arc::clone(&echo.calls), Arc::clone(&echo.asked), Arc::clone(&echo.new));
+        let count = Arc::new(move |request: &Request<Incoming>| {
+            let header =
+                |name| request.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or("none").to_owned();
+            let id = header("x-road-request-id");
+            new.lock().unwrap().push(id.clone());
+            *calls.lock().unwrap().entry(id).or_default() += 1;
+            *asked.lock().unwrap().entry(header("x-road-id")).or_default() += 1;
+        });
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let calls = Arc::clone(&counted);
+                let count = Arc::clone(&count);
                 tokio::spawn(async move {
-                    let answer = service_fn(move |request| answer(request, Arc::clone(&calls)));
+                    let answer = service_fn(move |request| {
+                        count(&request);
+                        answer(request)
+                    });
                     Builder::new(TokioExecutor::new())
                         .serve_connection(TokioIo::new(stream), answer)
                         .await
@@ -41,7 +57,7 @@ impl Echo {
                 });
             }
         });
-        Self { address, calls }
+        echo
     }
 
     pub(crate) fn url(&self) -> String {
@@ -53,16 +69,24 @@ impl Echo {
         self.calls.lock().unwrap().get(request).copied().unwrap_or(0)
     }
 
+    /// How often the call with the caller's own id was carried out.
+    pub(crate) fn asked(&self, own: &str) -> u32 {
+        self.asked.lock().unwrap().get(own).copied().unwrap_or(0)
+    }
+
+    /// The ids of the requests that came since this was asked last.
+    pub(crate) fn take_new(&self) -> Vec<String> {
+        std::mem::take(&mut *self.new.lock().unwrap())
+    }
+
     pub(crate) fn total(&self) -> u32 {
         self.calls.lock().unwrap().values().sum()
     }
 }
 
 /// `/status/N` answers with that status, `/raw` with the body as it came, everything else with what was asked as JSON.
-async fn answer(request: Request<Incoming>, calls: Calls) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
-    let id = head.headers.get("x-road-request-id").and_then(|v| v.to_str().ok()).unwrap_or("none").to_owned();
-    *calls.lock().unwrap().entry(id).or_default() += 1;
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let path = head.uri.path();
     let status = path.strip_prefix("/status/").and_then(|n| n.parse().ok()).unwrap_or(200);

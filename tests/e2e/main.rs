@@ -7,8 +7,11 @@ mod calls;
 mod command_line;
 mod crash;
 mod demo;
+#[allow(dead_code, reason = "shared with the suite of faults")]
 mod echo;
 mod outages;
 mod renewal;
 mod rights;
+mod services;
 mod support;
+mod xroad;

@@ -47,10 +47,16 @@ impl Bus {
 
     /// A bus of its own.
     pub(crate) async fn start() -> Self {
+        Self::start_prepared(|_| {}).await
+    }
+
+    /// A bus of its own, whose folders are handed to `prepare` before anything runs.
+    pub(crate) async fn start_prepared(prepare: impl FnOnce(&Layout)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut options = BusOptions::new(folder.path().to_owned(), None);
         options.population = (300, 100);
         let layout = provision(&options, &mut |_| {}).await.unwrap();
+        prepare(&layout);
         let mut processes = Processes::new(layout.clone(), PathBuf::from(TRUC));
         processes.start_all(&mut |_| {}).await.unwrap();
         open_services(&layout).await.unwrap();

@@ -1,3 +1,28 @@
-//! Bad luck, made on purpose: disks, networks and processes that fail under real nodes.
+//! Bad luck, made on purpose: disks, networks and processes that fail under real nodes (docs/faults-and-rounds.md).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop where it stands")]
 #![allow(missing_docs, reason = "a test")]
+
+// A bus of real processes and the service that counts, as in the end-to-end suite.
+#[allow(dead_code, reason = "each suite uses its part")]
+#[path = "../e2e/echo.rs"]
+mod echo;
+#[allow(dead_code, reason = "each suite uses its part")]
+#[path = "../e2e/support.rs"]
+mod support;
+
+mod disk;
+mod full_disk;
+mod invariants;
+mod kill;
+mod load;
+mod power;
+mod sync;
+
+mod network;
+mod network_rules;
+mod process;
+mod process_ground;
+
+mod process_clock;
+mod service;
+mod service_fake;

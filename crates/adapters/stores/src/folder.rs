@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 
@@ -12,6 +13,10 @@ use crate::files;
 const PARTS: [&str; 7] = ["keys", "journal", "bodies", "index", "directory", "spool", "tmp"];
 /// The newest format this program reads, and the one it writes.
 const FORMAT: u32 = 1;
+
+/// How often, and how far apart, a locked folder is tried again: 3 s in all.
+const LOCK_TRIES: u32 = 60;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why a data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -123,14 +128,27 @@ fn holds_others_files(path: &Path) -> Result<bool, FolderError> {
     Ok(false)
 }
 
-/// Locks the folder until the file is closed, by this process's end at the latest.
+/// Locks the folder until the file is closed, by this process's end at the latest. A process that was killed lets go of it
+/// only when the disk has answered what it was asked last: it is waited for a little.
 pub(crate) fn lock(path: &Path) -> Result<File, FolderError> {
     let name = path.join("lock");
     let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&name);
     let file = open.map_err(|e| io(&name, e))?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(FolderError::InUse(path.to_owned())),
-        Err(e) => Err(io(&name, e)),
+    let mut tries = LOCK_TRIES;
+    loop {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) if tries == 0 => {
+                return Err(FolderError::InUse(path.to_owned()));
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                if tries == LOCK_TRIES {
+                    tracing::info!(path = %path.display(), "the data folder is in use; waiting a moment for its process to end");
+                }
+                tries -= 1;
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            Err(e) => return Err(io(&name, e)),
+        }
     }
 }

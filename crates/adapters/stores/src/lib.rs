@@ -1,4 +1,5 @@
-//! Evidence and decisions on disk: one journal of append-only segments, and sled as its index.
+//! Evidence and decisions on disk: one journal of append-only segments, and sled as its index. And the spool, where big
+//! bodies wait while an exchange needs them.
 //!
 //! What is acknowledged was `fdatasync`ed (design §5, protocol P4.3); the index can be thrown away at any time. This crate must not
 //! decide what is recorded, hold a key longer than its caller, or let sled be the only copy of anything.
@@ -9,9 +10,13 @@ mod evidence;
 mod files;
 mod folder;
 mod fsck;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod journal;
 mod keys;
 mod options;
+mod spool;
 #[cfg(test)]
 mod tests;
 
@@ -21,3 +26,4 @@ pub use folder::{DataFolder, FolderError};
 pub use fsck::{FsckReport, Problem, fsck};
 pub use keys::{RecordKey, RecordKeys};
 pub use options::JournalOptions;
+pub use spool::DiskSpool;

@@ -1,5 +1,7 @@
 //! Sizes of a journal, and the two things tests replace.
 
+use std::fs::File;
+use std::path::Path;
 use std::time::Instant;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -100,8 +102,20 @@ impl Hooks {
         Instant::now()
     }
 
-    /// `fdatasync`, the one place that makes anything durable.
-    pub(crate) fn sync(&self, file: &std::fs::File) -> std::io::Result<()> {
+    /// Makes what the file system itself must remember durable: names, lengths and room.
+    ///
+    /// ext4 and xfs may answer such a sync with success while their journal dies under it, and refuse everything only
+    /// afterwards. So they are asked twice: the second answer says that they were alive when the first was given.
+    pub(crate) fn sync_surely(&self, file: &File, folder: Option<&Path>) -> std::io::Result<()> {
+        self.sync(file)?;
+        if let Some(folder) = folder {
+            File::open(folder)?.sync_all()?;
+        }
+        self.sync(file)
+    }
+
+    /// `fdatasync`, the one place that makes anything durable. Enough for bytes written over bytes.
+    pub(crate) fn sync(&self, file: &File) -> std::io::Result<()> {
         #[cfg(test)]
         {
             use std::sync::atomic::Ordering::SeqCst;

@@ -408,6 +408,24 @@ async fn more_than_the_queue_holds_is_busy() {
     assert_eq!(store.append(request(99), None).await.unwrap().sequence, done.len() as u64);
 }
 
+#[tokio::test]
+async fn requests_are_found_by_their_callers_ids_also_by_an_index_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    contract::caller_ids(&store).await.unwrap();
+    let index = store.index_dump().await;
+    assert!(
+        !index.iter().any(|(key, _)| key.windows(4).any(|w| w == b"khac")),
+        "an id is indexed by its digest only"
+    );
+    drop(store);
+    contract::caller_ids_reopened(&open(dir.path()).unwrap()).await.unwrap();
+    std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+    let store = open(dir.path()).unwrap();
+    contract::caller_ids_reopened(&store).await.unwrap();
+    assert!(store.index_dump().await == index);
+}
+
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1")
 }

@@ -10,6 +10,7 @@
 //! t time request               requests by time of their first record
 //! c client 0 time request      the same by client
 //! v service 0 time request     the same by service
+//! x hash time request          the same by SHA-256 of the id that the caller gave
 //! d time sequence              records by time
 //! o key id 0 hash sequence     records by officer
 //! u key id 0 hash sequence     records by subject
@@ -32,7 +33,7 @@ use super::tail::ToIndex;
 use crate::journal::format::Reader;
 use crate::journal::scan::{Place, Point, SegmentId};
 
-const VERSION: &[u8] = b"1";
+const VERSION: &[u8] = b"2";
 const CACHE: u64 = 16 << 20;
 /// How often, and how far apart, a locked index is tried again.
 const LOCK_TRIES: u32 = 100;
@@ -94,6 +95,15 @@ fn encode_point(point: &Point) -> Vec<u8> {
 fn decode_point(bytes: &[u8]) -> Option<Point> {
     let mut r = Reader(bytes);
     Some(Point { place: decode_place(&mut r)?, frame: r.u32()?, sequence: r.u64()?, chain: r.digest()? })
+}
+
+/// Whether any value that the index keeps can be read from these bytes, and comes out again as it was.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn reads_back(bytes: &[u8]) -> bool {
+    let point = decode_point(bytes).is_some_and(|p| bytes.starts_with(&encode_point(&p)));
+    let place = decode_place(&mut Reader(bytes)).is_some_and(|p| bytes.starts_with(&encode_place(p)));
+    let exchange = serde_json::from_slice::<Exchange>(bytes).is_ok_and(|e| serde_json::to_vec(&e).is_ok());
+    point || place || exchange || sequence_at_end(bytes).is_some()
 }
 
 fn sequence_at_end(bytes: &[u8]) -> Option<u64> {
@@ -199,6 +209,9 @@ impl Index {
             for (digest, place) in &record.artifacts {
                 batch.insert(key(b'a', &[digest.as_bytes()]), encode_place(*place));
             }
+            if let Some(hash) = &s.caller_id {
+                batch.insert(key(b'x', &[hash.as_bytes(), &time_bytes(s.at), s.request.as_bytes()]), &[]);
+            }
             for (letter, hash) in [(b'o', &s.officer), (b'u', &s.subject)] {
                 if let Some(hash) = hash {
                     batch.insert(hash_key(letter, hash, record.sequence), &[]);
@@ -285,15 +298,19 @@ impl Index {
         let limit = if query.limit == 0 { LIST_LIMIT } else { query.limit.min(LIST_LIMIT) };
         let mut found = Vec::new();
         if let Some(request) = query.request {
-            found.extend(
-                self.exchange_entry(&request)?.filter(|e| matches(query, e)).map(|e| summary(request, e)),
-            );
+            let entry = self.exchange_entry(&request)?.filter(|e| matches(query, e));
+            if let Some(exchange) = entry
+                && self.bears(query, &request, &exchange)?
+            {
+                found.push(summary(request, exchange));
+            }
             return Ok(found);
         }
-        let prefix = match (&query.client, &query.service) {
-            (Some(client), _) => key(b'c', &[client.as_str().as_bytes(), &[0]]),
-            (None, Some(service)) => key(b'v', &[service.as_str().as_bytes(), &[0]]),
-            (None, None) => vec![b't'],
+        let prefix = match (&query.caller_id, &query.client, &query.service) {
+            (Some(id), ..) => key(b'x', &[Digest::of(id.as_bytes()).as_bytes()]),
+            (None, Some(client), _) => key(b'c', &[client.as_str().as_bytes(), &[0]]),
+            (None, None, Some(service)) => key(b'v', &[service.as_str().as_bytes(), &[0]]),
+            (None, None, None) => vec![b't'],
         };
         let since = query.since.unwrap_or(Timestamp::from_millis(0));
         let from = [prefix.as_slice(), &time_bytes(since)].concat();
@@ -308,7 +325,9 @@ impl Index {
             let (entry, _) = entry.map_err(text)?;
             let id = entry.get(entry.len().saturating_sub(16)..).and_then(request_id).ok_or(BAD_ENTRY)?;
             let exchange = self.exchange_entry(&id)?.ok_or(BAD_ENTRY)?;
-            if matches(query, &exchange) {
+            // Both halves of a node may have recorded one request.
+            let again = query.caller_id.is_some() && found.iter().any(|e: &ExchangeSummary| e.id == id);
+            if matches(query, &exchange) && !again {
                 found.push(summary(id, exchange));
             }
             if found.len() == limit {
@@ -316,6 +335,14 @@ impl Index {
             }
         }
         Ok(found)
+    }
+
+    /// Whether the request has the caller's id that is asked for, if one is.
+    fn bears(&self, query: &Query, request: &MessageId, exchange: &Exchange) -> Result<bool, String> {
+        let Some(id) = &query.caller_id else { return Ok(true) };
+        let hash = Digest::of(id.as_bytes());
+        let entry = key(b'x', &[hash.as_bytes(), &time_bytes(exchange.time), request.as_bytes()]);
+        self.db.contains_key(entry).map_err(text)
     }
 
     /// Marks an index in which something unreadable was met: whoever opens it next makes it anew.

@@ -1,7 +1,7 @@
 //! Keeps the index up with the journal, on a thread of its own and never on the answer path.
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ use crate::keys::RecordKeys;
 const STEP: usize = 512;
 /// Between two tries to make a broken index again.
 const PAUSE: Duration = Duration::from_secs(1);
+/// At the end the index gets this long to take in what is left.
+const JOIN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Where index and journal lie.
 #[derive(Clone)]
@@ -133,7 +135,7 @@ fn take(
                 place: met.place,
                 artifacts: std::mem::take(artifacts),
                 after: met.after,
-                summary: Summary::of(record.kind, &record.local),
+                summary: Summary::of(record.kind, &record.header, &record.local),
             }))
         }
         FrameType::Body | FrameType::Decision => Err(damaged(
@@ -159,7 +161,9 @@ pub(crate) fn decrypt(met: &Met<'_>, keys: &dyn RecordKeys) -> Result<Vec<u8>, S
 
 /// The thread; closing the tail ends it when all is indexed.
 pub(crate) struct Indexer {
-    pub(crate) thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<()>>,
+    /// Closed when the thread ends.
+    ended: Mutex<mpsc::Receiver<()>>,
     /// Records indexed so far.
     pub(crate) indexed: watch::Receiver<u64>,
 }
@@ -174,9 +178,29 @@ impl Indexer {
     ) -> Result<Self, StoreError> {
         let (tell, indexed) = watch::channel(indexed);
         let builder = std::thread::Builder::new().name("evidence-index".into());
-        let thread = builder.spawn(move || run(&places, &slot, &tail, extent, &tell));
+        let (alive, ended) = mpsc::channel();
+        let thread = builder.spawn(move || {
+            run(&places, &slot, &tail, extent, &tell);
+            // Closing sled may wait for a dead disk as well: here, not where the journal is dropped.
+            put(&slot, None);
+            drop(alive);
+        });
         let thread = thread.map_err(|e| StoreError::Failed(format!("no thread for the index: {e}")))?;
-        Ok(Self { thread: Some(thread), indexed })
+        Ok(Self { thread: Some(thread), ended: Mutex::new(ended), indexed })
+    }
+
+    /// Waits for the thread's end once the tail is closed, but not for ever: sled may wait for a disk that is gone, and what
+    /// the index lacks is made again from the journal.
+    pub(crate) fn join(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        match ended.recv_timeout(JOIN_WITHIN) {
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                tracing::error!("the index does not end, as its disk does not answer; it is left behind");
+            }
+            _ if thread.join().is_err() => tracing::error!("the index's thread had panicked"),
+            _ => {}
+        }
     }
 }
 

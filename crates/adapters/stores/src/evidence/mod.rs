@@ -147,9 +147,7 @@ impl Drop for EvidenceJournal {
         // The writer first: what it still writes goes into the index too.
         self.journal = None;
         self.readers.tail.close();
-        if self.indexer.thread.take().is_some_and(|t| t.join().is_err()) {
-            tracing::error!("the index's thread had panicked");
-        }
+        self.indexer.join();
     }
 }
 
@@ -179,7 +177,7 @@ impl EvidenceStore for EvidenceJournal {
             month: Month::of(record.local.at),
             body,
             artifacts: record.artifacts.iter().map(|a| (a.digest, a.bytes.clone())).collect(),
-            note: Summary::of(record.kind, &record.local),
+            note: Summary::of(record.kind, &record.header, &record.local),
             leaf: Box::new(move |index| {
                 let NewRecord { kind, manifest_digest, cms, statuses, .. } = &record;
                 Leaf { index, hash: leaf_hash(index, *kind, *manifest_digest, cms, statuses, &local_bytes) }

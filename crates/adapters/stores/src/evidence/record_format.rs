@@ -6,7 +6,9 @@
 //! ```
 
 use bytes::Bytes;
-use truc_evidence::{KeyedHash, LocalPart, NewRecord, Outcome, RecordKind, Role, StoreError, StoredRecord};
+use truc_evidence::{
+    KeyedHash, LocalPart, NewRecord, Outcome, RecordKind, Role, StoreError, StoredRecord, caller_id,
+};
 use truc_model::{Digest, MemberId, MessageId, ServiceId, SubsystemId, Timestamp};
 
 use crate::bodies::BodyRef;
@@ -90,10 +92,12 @@ pub(crate) struct Summary {
     pub(crate) subject: Option<KeyedHash>,
     pub(crate) outcome: Option<Outcome>,
     pub(crate) fault: Option<String>,
+    /// SHA-256 of the id that the caller gave: the text itself stays in the encrypted record.
+    pub(crate) caller_id: Option<Digest>,
 }
 
 impl Summary {
-    pub(crate) fn of(kind: RecordKind, local: &LocalPart) -> Self {
+    pub(crate) fn of(kind: RecordKind, header: &[u8], local: &LocalPart) -> Self {
         Self {
             kind,
             at: local.at,
@@ -105,6 +109,7 @@ impl Summary {
             subject: local.subject.clone(),
             outcome: local.outcome,
             fault: local.fault.clone(),
+            caller_id: caller_id(kind, header).map(|id| Digest::of(id.as_bytes())),
         }
     }
 

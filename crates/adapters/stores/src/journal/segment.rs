@@ -39,8 +39,7 @@ impl Active {
         let made = (|| {
             let allocated = files::allocate(path, &file, 0, options.ask(least + HEADER as u64))?;
             file.write_all_at(&header.encode(), 0).map_err(|e| files::io(path, e))?;
-            options.hooks.sync(&file).map_err(|e| files::io(path, e))?;
-            path.parent().map_or(Ok(()), files::sync_folder)?;
+            options.hooks.sync_surely(&file, path.parent()).map_err(|e| files::io(path, e))?;
             Ok(allocated)
         })();
         match made {
@@ -82,9 +81,11 @@ impl Active {
         self.next_frame
     }
 
-    /// Takes more disk, at least `least` bytes.
+    /// Takes more disk, at least `least` bytes, durably: what is written there later needs nothing but its own bytes on disk.
     pub(crate) fn grow(&mut self, least: u64) -> Result<(), StoreError> {
-        self.allocated += files::allocate(&self.path, &self.file, self.allocated, self.options.ask(least))?;
+        let more = files::allocate(&self.path, &self.file, self.allocated, self.options.ask(least))?;
+        self.options.hooks.sync_surely(&self.file, None).map_err(|e| files::io(&self.path, e))?;
+        self.allocated += more;
         Ok(())
     }
 

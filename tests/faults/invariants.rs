@@ -1,0 +1,149 @@
+//! What must hold after every fault, whatever it was: of every call that was made, and of both nodes' journals.
+//!
+//! 1. A call that was answered was carried out once, and both nodes hold the same two records of it, which a stranger can verify.
+//! 2. Nothing is carried out twice.
+//! 3. What was told as not carried out was not; what may have been is told as unknown, with a true status.
+//! 4. The service is called only for a request that both nodes have on record.
+//! 5. Nothing stays open for ever, and both journals are whole.
+
+use truc_admin::{EvidenceFilter, EvidenceRecord};
+use truc_directory::Anchor;
+use truc_evidence::{Outcome, container};
+use truc_model::{FaultCode, MessageId, Retry};
+
+use crate::load::{Called, Told};
+use crate::support::{Bus, arg, truc, until};
+
+/// The nodes that hold each exchange: the consumer's, the provider's.
+pub(crate) const NODES: [&str; 2] = ["H26", "G01"];
+
+/// Checks the calls of one round while both nodes run. `about` says which fault and round it was.
+pub(crate) async fn check(bus: &Bus, about: &str, called: &[Called]) {
+    let anchor = Anchor::parse(&std::fs::read(bus.layout.anchor()).unwrap()).unwrap();
+    nothing_twice(bus, about);
+    let mut answered = Vec::new();
+    for call in called {
+        let times = bus.echo.asked(&call.own);
+        match &call.told {
+            Told::Answered { id, whole, .. } => {
+                assert_eq!(times, 1, "{about}: {} was answered, but carried out {times} times", call.own);
+                assert!(whole, "{about}: the answer to {} came back changed", call.own);
+                answered.push(*id);
+            }
+            Told::Fault { status, code, id, text } => {
+                let code = FaultCode::ALL.iter().find(|known| known.as_str() == code);
+                let code = code.unwrap_or_else(|| panic!("{about}: an unstated fault: {status} {text}"));
+                assert_eq!(*status, code.http_status(), "{about}: {text}");
+                let unknown = code.retry() == Retry::AskFirst;
+                assert!(
+                    times == 0 || unknown,
+                    "{about}: {} ({id:?}) was carried out, but told {text}",
+                    call.own
+                );
+            }
+            // Nobody was there to tell anything: it may have been carried out, once.
+            Told::Nothing(why) => {
+                assert!(times <= 1, "{about}: {} ({why}) was carried out {times} times", call.own)
+            }
+        }
+    }
+    for (at, id) in answered.iter().enumerate() {
+        on_record(bus, about, *id).await;
+        // Verifying costs: every eighth, and those next to the end.
+        if at % 8 == 0 || at + 4 > answered.len() {
+            verifies(bus, about, *id, &anchor).await;
+        }
+    }
+    executed_are_on_record(bus, about).await;
+}
+
+/// No id was carried out more than once, neither the bus's nor the caller's own.
+fn nothing_twice(bus: &Bus, about: &str) {
+    for (kind, calls) in [("request", &bus.echo.calls), ("call", &bus.echo.asked)] {
+        let calls = calls.lock().unwrap();
+        let twice: Vec<_> = calls.iter().filter(|(_, times)| **times > 1).collect();
+        assert!(twice.is_empty(), "{about}: {kind}s carried out more than once: {twice:?}");
+    }
+}
+
+/// Both nodes hold the request and the same answer.
+async fn on_record(bus: &Bus, about: &str, id: MessageId) {
+    let mut seen = Vec::new();
+    for member in NODES {
+        let records = records(bus, about, member, id).await;
+        seen.push(records.iter().map(|record| (record.kind, record.digest)).collect::<Vec<_>>());
+    }
+    assert!(
+        seen[0].len() == 2 && seen[0] == seen[1],
+        "{about}: of the answered {id} the nodes {NODES:?} hold {seen:?}"
+    );
+}
+
+async fn records(bus: &Bus, about: &str, member: &str, id: MessageId) -> Vec<EvidenceRecord> {
+    match bus.admin(member).evidence_show(id, false).await {
+        Ok(shown) => shown.records,
+        Err(error) => panic!("{about}: {member} holds nothing of {id}: {error}"),
+    }
+}
+
+/// Each node's container of the exchange convinces a stranger.
+async fn verifies(bus: &Bus, about: &str, id: MessageId, anchor: &Anchor) {
+    for member in NODES {
+        let bytes = bus.admin(member).evidence_container(id).await.unwrap();
+        let report = container::verify(&bytes, anchor).unwrap();
+        assert!(report.failed().next().is_none(), "{about}, {member}, {id}: {report}");
+    }
+}
+
+/// Every request that reached the service is on record at both nodes, whatever its caller was told.
+async fn executed_are_on_record(bus: &Bus, about: &str) {
+    for id in bus.echo.take_new() {
+        let id = id.parse().unwrap();
+        for member in NODES {
+            let records = records(bus, about, member, id).await;
+            assert!(!records.is_empty(), "{about}: {id} was carried out, and {member} has no record of it");
+        }
+    }
+}
+
+/// Waits until no exchange is open at either node: what a fault interrupted is closed by asking, or as unknown.
+pub(crate) async fn settled(bus: &Bus, about: &str) {
+    for member in NODES {
+        let admin = bus.admin(member);
+        let filter = EvidenceFilter { limit: Some(1000), ..EvidenceFilter::default() };
+        until(&format!("{about}: no exchange stays open at {member}"), || async {
+            let list = admin.evidence(&filter).await.unwrap_or_default();
+            !list.is_empty()
+                && list.iter().all(|entry| entry.outcome != Outcome::Unknown || entry.fault.is_some())
+        })
+        .await;
+    }
+}
+
+/// Checks a stopped node's journals byte by byte.
+pub(crate) async fn fsck(bus: &Bus, about: &str, member: &str) {
+    let config = bus.config(member);
+    let ran = truc(&["evidence", "fsck", "--config", arg(&config)]).await;
+    assert_eq!(ran.code, 0, "{about}, {member}: {}{}", ran.stdout, ran.stderr);
+}
+
+/// The end of a test: after one more start nothing is open, and both journals are whole. The nodes are stopped afterwards.
+pub(crate) async fn finish(bus: &Bus, about: &str) {
+    {
+        let mut processes = bus.processes.lock().await;
+        let nodes = NODES.map(|member| processes.node(bus.layout.node(member).unwrap()));
+        for node in &nodes {
+            processes.stop(&node.name).await.unwrap();
+        }
+        processes.start(nodes.into()).await.unwrap();
+    }
+    settled(bus, about).await;
+    for member in NODES {
+        {
+            let mut processes = bus.processes.lock().await;
+            let name = processes.node(bus.layout.node(member).unwrap()).name;
+            processes.stop(&name).await.unwrap();
+        }
+        fsck(bus, about, member).await;
+    }
+}
