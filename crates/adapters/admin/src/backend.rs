@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use truc_evidence::{ExchangeSummary, Query, StoredRecord};
 use truc_model::MessageId;
-use truc_policy::{Policy, PolicyEvent};
+use truc_policy::{Policy, PolicyEvent, ServiceDefinition};
 
 use crate::fault::AdminFault;
 use crate::view::{DirectoryView, NodeStatus};
@@ -28,6 +28,12 @@ pub trait AdminBackend: Send + Sync {
 
     /// The policy in force.
     fn policy(&self) -> Arc<Policy>;
+
+    /// The OpenAPI document of a service, fetched now from its `description_url`, under the service's own rules of TLS.
+    ///
+    /// # Errors
+    /// [`AdminFault`], DESCRIPTION_UNUSABLE when it cannot be had.
+    async fn read_description(&self, service: &ServiceDefinition) -> Result<Bytes, AdminFault>;
 
     /// Takes a decision: checks `event` against the policy in force, writes it to the journal under the name `actor`,
     /// and puts the new policy in force, one decision at a time. When it returns `Ok`, the decision is durable and in

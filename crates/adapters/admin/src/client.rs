@@ -19,8 +19,8 @@ use truc_policy::{GroupCode, RightId, ServiceDefinition};
 use crate::fault::FaultBody;
 use crate::view::{
     AccessEntry, AccessFilter, DirectoryView, EvidenceEntry, EvidenceFilter, EvidenceShown, Grant,
-    GroupEntry, GroupFilter, GroupMemberBody, NewGroup, NodeStatus, Notice, service_from_json,
-    service_to_json,
+    GroupEntry, GroupFilter, GroupMemberBody, NewGroup, NodeStatus, Notice, Offered, Refreshed,
+    service_from_json, service_to_json,
 };
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -135,23 +135,31 @@ impl AdminClient {
         self.service_of(json)
     }
 
-    /// Adds a service; answers it as it is in force.
+    /// Adds a service; the node reads its OpenAPI document, if it has one.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn add_service(&self, service: &ServiceDefinition) -> Called<ServiceDefinition> {
+    pub async fn add_service(&self, service: &ServiceDefinition) -> Called<Offered> {
         let json = self.send(Method::POST, "/services", Some(&service_to_json(service))).await?;
-        self.service_of(json)
+        Offered::from_json(json).map_err(|reason| self.bad_answer(reason))
     }
 
     /// Gives a service another definition.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn change_service(&self, service: &ServiceDefinition) -> Called<ServiceDefinition> {
+    pub async fn change_service(&self, service: &ServiceDefinition) -> Called<Offered> {
         let json =
             self.send(Method::PUT, &service_path(&service.id), Some(&service_to_json(service))).await?;
-        self.service_of(json)
+        Offered::from_json(json).map_err(|reason| self.bad_answer(reason))
+    }
+
+    /// Has the node read a service's OpenAPI document again.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn refresh_service(&self, id: &ServiceId) -> Called<Refreshed> {
+        self.send(Method::POST, &format!("{}/refresh", service_path(id)), None::<&()>).await
     }
 
     /// Removes a service and every right to it.

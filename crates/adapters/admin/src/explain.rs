@@ -7,6 +7,12 @@ const FIELDS: &[(&str, &str)] = &[
     ("kind", "\"rest\" or \"openapi\""),
     ("url", "where the provider's system answers, like \"http://127.0.0.1:9000\""),
     ("descriptionUrl", "where the OpenAPI document lies, like \"http://127.0.0.1:9000/openapi.json\""),
+    ("document", "the OpenAPI document as one text, JSON or YAML"),
+    (
+        "pinnedCertificates",
+        "a list of SHA-256 fingerprints of certificates, 64 lower-case hexadecimal digits each",
+    ),
+    ("generated", "true or false; what is true is replaced from the OpenAPI document"),
     ("endpoints", "a list like [{\"method\":\"GET\",\"path\":\"/cong-dan/*\"}]"),
     ("timeoutMs", "a number of milliseconds from 1 to 270000"),
     ("maxBody", "a number of bytes"),

@@ -51,6 +51,9 @@ codes! {
     TooLarge "TOO_LARGE" PAYLOAD_TOO_LARGE
         vi "Nội dung yêu cầu vượt quá 1 MiB."
         en "The request's body is larger than 1 MiB."
+    DescriptionUnusable "DESCRIPTION_UNUSABLE" UNPROCESSABLE_ENTITY
+        vi "Không lấy được hoặc không đọc được tài liệu OpenAPI của dịch vụ; chưa có gì thay đổi. Xem phần chi tiết."
+        en "The service's OpenAPI document cannot be fetched or read; nothing was changed. See the detail."
     Busy "BUSY" SERVICE_UNAVAILABLE
         vi "Nút đang bận. Thử lại sau."
         en "The node is busy. Try again shortly."

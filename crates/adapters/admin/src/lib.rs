@@ -27,5 +27,6 @@ pub use tokens::{Role, TokenEntry, TokenError, TokenTable};
 pub use view::{
     AccessEntry, AccessFilter, DirectoryStatus, DirectoryView, EvidenceEntry, EvidenceFilter, EvidenceRecord,
     EvidenceShown, Grant, GroupEntry, GroupFilter, GroupMemberBody, GroupView, MemberView, NewGroup,
-    NodeStatus, NodeView, Notice, SubsystemView, freshness_word, service_from_json, service_to_json,
+    NodeStatus, NodeView, Notice, Offered, Refreshed, SubsystemView, freshness_word, service_from_json,
+    service_to_json,
 };

@@ -76,6 +76,7 @@ const EVIDENCE: &[Role] = &[Role::Administrator, Role::Auditor];
 
 const SERVICE: &str = "/api/v1/services/{instance}/{class}/{member}/{subsystem}/{service}";
 const DISABLE: &str = "/api/v1/services/{instance}/{class}/{member}/{subsystem}/{service}/disable";
+const REFRESH: &str = "/api/v1/services/{instance}/{class}/{member}/{subsystem}/{service}/refresh";
 const ENABLE: &str = "/api/v1/services/{instance}/{class}/{member}/{subsystem}/{service}/enable";
 const GROUP: &str = "/api/v1/local-groups/{instance}/{class}/{member}/{subsystem}/{code}";
 const GROUP_MEMBERS: &str = "/api/v1/local-groups/{instance}/{class}/{member}/{subsystem}/{code}/members";
@@ -96,6 +97,7 @@ fn table() -> Vec<Row> {
         (Method::PUT, SERVICE, MANAGE, on(MethodFilter::PUT, services::change)),
         delete(SERVICE, MANAGE, on(MethodFilter::DELETE, services::remove)),
         post(DISABLE, MANAGE, on(MethodFilter::POST, services::disable)),
+        post(REFRESH, MANAGE, on(MethodFilter::POST, services::refresh)),
         post(ENABLE, MANAGE, on(MethodFilter::POST, services::enable)),
         get("/api/v1/access", LISTS, on(MethodFilter::GET, access::list)),
         post("/api/v1/access", MANAGE, on(MethodFilter::POST, access::grant)),

@@ -1,21 +1,21 @@
 //! One call over a pool of kept-open connections.
 
 use std::error::Error;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use truc_exchange::ports::{ServiceAnswer, ServiceFailure};
 
 use crate::answer;
 use crate::connector::Timed;
-use crate::outgoing::Outgoing;
+use crate::outgoing::{Outgoing, RequestBody};
 
 /// Unused connections are closed after this time, before most services close them.
 const IDLE: Duration = Duration::from_secs(20);
@@ -26,23 +26,13 @@ const MOST_FIELDS: usize = 256;
 /// Calls services.
 #[derive(Debug, Clone)]
 pub(crate) struct ServiceClient {
-    inner: Client<Timed, Full<Bytes>>,
+    inner: Client<Timed, RequestBody>,
     body_limit: u64,
 }
 
 impl ServiceClient {
-    /// # Errors
-    /// rustls's, when its provider has no TLS 1.3.
-    pub(crate) fn new(
-        roots: RootCertStore,
-        connect: Duration,
-        body_limit: u64,
-    ) -> Result<Self, rustls::Error> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+    /// A client with a pool of its own: connections are shared only by services that are trusted in the same way.
+    pub(crate) fn new(tls: ClientConfig, connect: Duration, body_limit: u64) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -60,7 +50,7 @@ impl ServiceClient {
             .http1_max_headers(MOST_FIELDS)
             .retry_canceled_requests(false)
             .build(Timed::new(https, connect));
-        Ok(Self { inner, body_limit })
+        Self { inner, body_limit }
     }
 
     /// Calls once: no retry, no redirect followed.
@@ -69,19 +59,37 @@ impl ServiceClient {
     /// [`ServiceFailure`] says whether anything was sent.
     pub(crate) async fn call(&self, outgoing: Outgoing) -> Result<ServiceAnswer, ServiceFailure> {
         let timeout = outgoing.timeout;
-        let mut request = outgoing.request()?;
+        let sent = Arc::<AtomicU64>::default();
+        let mut request = outgoing.request(Arc::clone(&sent))?;
         let captured = capture_connection(&mut request);
         let whole = async {
             let response = self.inner.request(request).await.map_err(|e| failure(&e))?;
-            answer::read(response, self.body_limit).await
+            answer::read(response, self.body_limit, timeout).await
         };
-        match tokio::time::timeout(timeout, whole).await {
-            Ok(outcome) => outcome,
-            Err(_) if captured.connection_metadata().is_none() => {
+        match while_it_moves(timeout, &sent, whole).await {
+            Some(outcome) => outcome,
+            None if captured.connection_metadata().is_none() => {
                 Err(ServiceFailure::Unreachable(format!("no connection within {} ms", timeout.as_millis())))
             }
-            Err(_) => Err(ServiceFailure::Timeout(timeout.as_millis())),
+            None => Err(ServiceFailure::Timeout(timeout.as_millis())),
         }
+    }
+}
+
+/// Waits for `whole` until `timeout` after the last piece of the request's body has left: a big body takes as long as it
+/// takes to flow.
+async fn while_it_moves<T>(timeout: Duration, sent: &AtomicU64, whole: impl Future<Output = T>) -> Option<T> {
+    let mut whole = pin!(whole);
+    let mut before = 0;
+    loop {
+        if let Ok(outcome) = tokio::time::timeout(timeout, whole.as_mut()).await {
+            return Some(outcome);
+        }
+        let now = sent.load(Ordering::Relaxed);
+        if now == before {
+            return None;
+        }
+        before = now;
     }
 }
 

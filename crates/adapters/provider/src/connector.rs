@@ -13,7 +13,14 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower::Service;
 
+use crate::tls;
+
 type Fault = Box<dyn std::error::Error + Send + Sync>;
+
+/// The service is there and TLS with it does not come about.
+#[derive(Debug, thiserror::Error)]
+#[error("TLS with the service failed: {0}")]
+struct TlsFailed(String);
 
 /// A connector whose whole work (name, TCP, TLS) has a deadline.
 #[derive(Debug, Clone)]
@@ -46,7 +53,11 @@ impl Service<Uri> for Timed {
                     format!("no connection within {} ms", limit.as_millis()),
                 )
             };
-            tokio::time::timeout(limit, connecting).await.map_err(late)?
+            let connected = tokio::time::timeout(limit, connecting).await.map_err(late)?;
+            connected.map_err(|fault| match tls::failure(fault.as_ref()) {
+                Some(why) => Box::new(TlsFailed(why)),
+                None => fault,
+            })
         })
     }
 }

@@ -7,10 +7,10 @@
 mod answer;
 mod client;
 mod connector;
-mod description;
 mod door;
 mod ext_value;
 mod fields;
 mod outgoing;
+mod tls;
 
-pub use door::{HttpServiceDoor, ProviderConfig, ProviderError};
+pub use door::{ClientIdentity, HttpServiceDoor, ProviderConfig, ProviderError};

@@ -1,18 +1,27 @@
 //! What is sent to a service: everything from the signed, recorded request, in the form the service reads.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use futures::TryStreamExt as _;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::Frame;
 use truc_evidence::Recorded;
 use truc_exchange::ports::ServiceFailure;
-use truc_message::{Header, Secret, reveal};
+use truc_message::{Body, Header, Secret, reveal};
+use truc_model::Fault;
 use truc_policy::{Admitted, ServiceTarget};
 use truc_trust::{Request as Asked, Verified};
 
 use crate::{ext_value, fields};
+
+/// What a request carries: bytes that are here, or a body as it is read.
+pub(crate) type RequestBody = UnsyncBoxBody<Bytes, Fault>;
 
 /// One call to a service.
 #[derive(Debug, Clone)]
@@ -24,7 +33,7 @@ pub(crate) struct Outgoing {
     /// Every field but those of the connection, in order.
     pub(crate) fields: Vec<(String, Vec<u8>)>,
     /// The body.
-    pub(crate) body: Bytes,
+    pub(crate) body: Body,
     /// How long the service may take.
     pub(crate) timeout: Duration,
 }
@@ -50,16 +59,16 @@ impl Outgoing {
             method: header.method.clone().unwrap_or_default(),
             url: service.url.call(header.path.as_deref().unwrap_or_default(), header.query.as_deref()),
             fields: fields_of(header, sealed.secrets())?,
-            body: sealed.body().bytes().clone(),
+            body: sealed.body().clone(),
             timeout: service.timeout,
         })
     }
 
-    /// The HTTP request.
+    /// The HTTP request; `sent` counts the bytes of its body as they leave.
     ///
     /// # Errors
     /// [`ServiceFailure::Unreachable`] when HTTP cannot write it.
-    pub(crate) fn request(self) -> Result<Request<Full<Bytes>>, ServiceFailure> {
+    pub(crate) fn request(self, sent: Arc<AtomicU64>) -> Result<Request<RequestBody>, ServiceFailure> {
         let method = Method::from_bytes(self.method.as_bytes())
             .map_err(|_| unsent("the method is not one of HTTP"))?;
         let uri: Uri =
@@ -70,7 +79,19 @@ impl Outgoing {
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| cannot(()))?;
             headers.append(name, HeaderValue::from_bytes(value).map_err(|_| cannot(()))?);
         }
-        let mut request = Request::new(Full::new(self.body));
+        let gone = || unsent("its body is not held here any more");
+        let body = match self.body.bytes() {
+            Some(bytes) => Full::new(bytes.clone()).map_err(|never| match never {}).boxed_unsync(),
+            None => {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(self.body.len()));
+                let count = move |piece: &Bytes| {
+                    sent.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                };
+                let pieces = self.body.read().ok_or_else(gone)?.inspect_ok(count);
+                StreamBody::new(pieces.map_ok(Frame::data)).boxed_unsync()
+            }
+        };
+        let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;

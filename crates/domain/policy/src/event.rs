@@ -6,7 +6,7 @@ use truc_directory::GroupMember;
 use truc_model::{ServiceId, SubsystemId};
 
 use crate::right::Right;
-use crate::service::ServiceDefinition;
+use crate::service::{Endpoint, ServiceDefinition};
 use crate::subject::GroupCode;
 
 /// One change. In the journal: its kind, and a payload whose shape belongs to the kind.
@@ -38,6 +38,14 @@ pub enum PolicyEvent {
     ServiceEnabled {
         /// Which.
         service: ServiceId,
+    },
+    /// A service's OpenAPI document was read again.
+    #[serde(rename = "service.refreshed")]
+    ServiceRefreshed {
+        /// Which.
+        service: ServiceId,
+        /// The generated endpoints from now on; those added by hand stay.
+        endpoints: Vec<Endpoint>,
     },
     /// A right is given.
     #[serde(rename = "access.granted")]
@@ -109,6 +117,7 @@ impl PolicyEvent {
         "local-group.removed",
         "local-group.member-added",
         "local-group.member-removed",
+        "service.refreshed",
     ];
 
     /// The kind, as a decision carries it.
@@ -125,6 +134,7 @@ impl PolicyEvent {
             Self::LocalGroupRemoved { .. } => "local-group.removed",
             Self::LocalGroupMemberAdded { .. } => "local-group.member-added",
             Self::LocalGroupMemberRemoved { .. } => "local-group.member-removed",
+            Self::ServiceRefreshed { .. } => "service.refreshed",
         }
     }
 
@@ -166,7 +176,7 @@ mod tests {
             PolicyEvent::ServiceChanged(definition),
             PolicyEvent::ServiceRemoved { service: service.clone() },
             PolicyEvent::ServiceDisabled { service: service.clone(), notice: "bảo trì".into() },
-            PolicyEvent::ServiceEnabled { service },
+            PolicyEvent::ServiceEnabled { service: service.clone() },
             PolicyEvent::RightGranted(right.clone()),
             PolicyEvent::RightRevoked(right),
             PolicyEvent::LocalGroupAdded {
@@ -181,6 +191,7 @@ mod tests {
                 member: member.clone(),
             },
             PolicyEvent::LocalGroupMemberRemoved { owner, code, member },
+            PolicyEvent::ServiceRefreshed { service, endpoints: vec![] },
         ]
     }
 

@@ -4,7 +4,8 @@
 //! Default deny, at the provider. [`Policy`] is an immutable snapshot; it changes only by a [`PolicyEvent`], which the
 //! node writes to its journal before the new snapshot counts. [`Policy::admit`] is the only maker of [`Admitted`], the
 //! third link of the chain `Received → Verified → Admitted → Recorded`. This crate must not open a file, a socket or
-//! a clock, and must not call a service: it answers yes or no.
+//! a clock, and must not call a service: it answers yes or no. Beside that it reads the OpenAPI documents that services
+//! are described by ([`OpenApi`]), from bytes that are handed to it.
 
 mod admit;
 mod error;
@@ -12,6 +13,7 @@ mod event;
 mod glob;
 mod judge;
 mod metaservice;
+mod openapi;
 mod policy;
 mod right;
 mod service;
@@ -24,8 +26,11 @@ pub use event::{BadEvent, PolicyEvent};
 pub use glob::{InvalidGlob, PathGlob};
 pub use judge::{Call, Judgement, ServiceTarget};
 pub use metaservice::{METASERVICE_BODY_LIMIT, Metaservice, RESERVED_CODES, is_reserved};
+pub use openapi::{DESCRIPTION_LIMIT, DescriptionError, OpenApi, Operations};
 pub use policy::Policy;
 pub use right::{InvalidMethod, InvalidRightId, MethodPattern, Right, RightId};
-pub use service::{DEFAULT_MAX_BODY, DEFAULT_TIMEOUT, Endpoint, MAX_TIMEOUT, ServiceDefinition, ServiceKind};
+pub use service::{
+    DEFAULT_MAX_BODY, DEFAULT_TIMEOUT, DOCUMENT_LIMIT, Endpoint, MAX_TIMEOUT, ServiceDefinition, ServiceKind,
+};
 pub use subject::{GroupCode, InvalidSubject, LocalGroup, Subject};
 pub use url::{InvalidUrl, ServiceUrl};

@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 use truc_directory::Directory;
 use truc_model::{Fault, FaultCode, ServiceId, SubsystemId};
 
+use crate::glob::PathGlob;
 use crate::judge::{Call, unknown_service};
 use crate::policy::Policy;
+use crate::right::MethodPattern;
 use crate::service::{Endpoint, ServiceDefinition, ServiceKind};
 
 /// Codes that no service of a subsystem may have (X-Road 7.7 `reserved-service-codes`).
@@ -37,7 +39,7 @@ pub enum Metaservice {
     ListMethods,
     /// Those the caller has a right to: [`Policy::allowed_methods`].
     AllowedMethods,
-    /// The OpenAPI document of this service, fetched from its `description_url`, which is there.
+    /// The OpenAPI document of this service, which holds it or says where it lies.
     GetOpenApi(Arc<ServiceDefinition>),
 }
 
@@ -82,7 +84,7 @@ impl Policy {
         };
         let id = subsystem.service(&decode(code)).map_err(|e| malformed(format!("serviceCode: {e}")))?;
         let service = self.service(&id).ok_or_else(|| unknown_service(&id))?;
-        if service.kind != ServiceKind::OpenApi || service.description_url.is_none() {
+        if service.kind != ServiceKind::OpenApi {
             return Err(malformed(format!(
                 "{id} has no OpenAPI description; listMethods shows which services have one"
             )));
@@ -122,7 +124,12 @@ impl Policy {
             let covered =
                 |e: &Endpoint| granted.iter().any(|(m, p)| m.covers(&e.method) && p.covers(&e.path));
             let described = service.endpoints.iter().filter(|e| covered(e)).cloned();
-            let patterns = granted.iter().map(|(m, p)| Endpoint { method: (*m).clone(), path: (*p).clone() });
+            let pattern = |(method, path): &(&MethodPattern, &PathGlob)| Endpoint {
+                method: (*method).clone(),
+                path: (*path).clone(),
+                generated: false,
+            };
+            let patterns = granted.iter().map(pattern);
             services.push(listed(service, described.chain(patterns)));
         }
         json!({ "service": services })

@@ -9,7 +9,7 @@ use truc_model::{ServiceId, SubsystemId};
 use crate::error::PolicyError;
 use crate::event::PolicyEvent;
 use crate::right::{Right, RightId};
-use crate::service::{ServiceDefinition, check_notice};
+use crate::service::{Endpoint, ServiceDefinition, check_notice};
 use crate::subject::{GroupCode, LocalGroup, Subject};
 
 /// Services, rights and local groups of one node. Cloning shares nearly everything; share it as `Arc<Policy>` and swap.
@@ -129,6 +129,7 @@ impl Policy {
             }
             PolicyEvent::ServiceDisabled { service, notice } => self.pause(service, Some(notice)),
             PolicyEvent::ServiceEnabled { service } => self.pause(service, None),
+            PolicyEvent::ServiceRefreshed { service, endpoints } => self.refresh(service, endpoints),
             PolicyEvent::RightGranted(right) => self.grant(right),
             PolicyEvent::RightRevoked(right) => self.revoke(right),
             PolicyEvent::LocalGroupAdded { owner, code, description } => {
@@ -154,7 +155,22 @@ impl Policy {
         definition.check()?;
         let offer = self.offer_mut(&definition.id)?;
         let disabled = offer.definition.disabled.clone();
-        offer.definition = Arc::new(ServiceDefinition { disabled, ..definition.clone() });
+        let mut next = ServiceDefinition { disabled, ..definition.clone() };
+        if next.is_described_as(&offer.definition) {
+            // Two operators at once: one changes the definition while the other has the document read again.
+            next.set_generated(offer.definition.generated().cloned().collect());
+        }
+        next.check()?;
+        offer.definition = Arc::new(next);
+        Ok(())
+    }
+
+    fn refresh(&mut self, service: &ServiceId, endpoints: &[Endpoint]) -> Result<(), PolicyError> {
+        let offer = self.offer_mut(service)?;
+        let mut next = ServiceDefinition::clone(&offer.definition);
+        next.set_generated(endpoints.to_vec());
+        next.check()?;
+        offer.definition = Arc::new(next);
         Ok(())
     }
 
@@ -257,6 +273,7 @@ fn owner(event: &PolicyEvent) -> SubsystemId {
             definition.id.subsystem()
         }
         PolicyEvent::ServiceRemoved { service }
+        | PolicyEvent::ServiceRefreshed { service, .. }
         | PolicyEvent::ServiceDisabled { service, .. }
         | PolicyEvent::ServiceEnabled { service } => service.subsystem(),
         PolicyEvent::RightGranted(right) | PolicyEvent::RightRevoked(right) => right.service().subsystem(),

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use truc_directory::V1;
-use truc_model::ServiceId;
+use truc_model::{Fingerprint, ServiceId};
 
 use crate::error::PolicyError;
 use crate::glob::PathGlob;
 use crate::metaservice::is_reserved;
+use crate::openapi::Operations;
 use crate::right::MethodPattern;
 use crate::url::ServiceUrl;
 
@@ -19,7 +20,12 @@ pub const MAX_TIMEOUT: Duration = Duration::from_secs(270);
 /// The largest request body unless the definition says otherwise, in bytes.
 pub const DEFAULT_MAX_BODY: u64 = 10 * 1024 * 1024;
 
-const ENDPOINT_LIMIT: usize = 2_000;
+/// The largest OpenAPI document that a definition holds itself, in bytes; a larger one is fetched from its address.
+pub const DOCUMENT_LIMIT: usize = 512 * 1024;
+
+/// Most endpoints of one service.
+pub(crate) const ENDPOINT_LIMIT: usize = 2_000;
+const PIN_LIMIT: usize = 20;
 const SECRET_LIMIT: usize = 50;
 const NOTICE_LIMIT: usize = 500;
 
@@ -53,6 +59,9 @@ pub struct Endpoint {
     pub method: MethodPattern,
     /// The path; a parameter is `*`.
     pub path: PathGlob,
+    /// Whether it comes from the service's OpenAPI document. Only reading that document again changes such a one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub generated: bool,
 }
 
 impl Endpoint {
@@ -76,9 +85,16 @@ pub struct ServiceDefinition {
     pub kind: ServiceKind,
     /// Where the provider's own system answers; a call's path and query are added to it.
     pub url: ServiceUrl,
-    /// Where its OpenAPI document lies; an OpenAPI service needs it.
+    /// Where its OpenAPI document lies; an OpenAPI service has this or `document`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description_url: Option<ServiceUrl>,
+    /// Its OpenAPI document itself, at most [`DOCUMENT_LIMIT`] bytes of JSON or YAML.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<String>,
+    /// The certificates of which the service behind an https address must show one, exactly: no name, date or issuer is
+    /// looked at. While there is none, the certificate is verified against the node's CA file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pinned_certificates: Vec<Fingerprint>,
     /// Its operations, where known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<Endpoint>,
@@ -123,6 +139,8 @@ impl ServiceDefinition {
             kind: ServiceKind::Rest,
             url,
             description_url: None,
+            document: None,
+            pinned_certificates: Vec::new(),
             endpoints: Vec::new(),
             timeout: DEFAULT_TIMEOUT,
             require_officer: false,
@@ -143,8 +161,10 @@ impl ServiceDefinition {
         if is_reserved(self.id.code()) {
             return Err(PolicyError::ReservedCode(self.id.code().to_owned()));
         }
-        if self.kind == ServiceKind::OpenApi && self.description_url.is_none() {
-            return bad("descriptionUrl", "an OpenAPI service needs the address of its document");
+        self.check_description()?;
+        let https = self.url.is_https() || self.description_url.as_ref().is_some_and(ServiceUrl::is_https);
+        if !self.pinned_certificates.is_empty() && (!https || self.pinned_certificates.len() > PIN_LIMIT) {
+            return bad("pinnedCertificates", "at most 20, for a service with an https address");
         }
         if self.timeout < Duration::from_millis(1) || self.timeout > MAX_TIMEOUT {
             return bad("timeoutMs", "write 1 to 270000 milliseconds, at most 270s");
@@ -161,6 +181,54 @@ impl ServiceDefinition {
             Some(notice) => check_notice(notice),
             None => Ok(()),
         }
+    }
+}
+
+impl ServiceDefinition {
+    fn check_description(&self) -> Result<(), PolicyError> {
+        let bad = |field, problem: &str| Err(PolicyError::Definition { field, problem: problem.to_owned() });
+        match (self.kind, &self.description_url, &self.document) {
+            (ServiceKind::OpenApi, None, None) => {
+                bad("descriptionUrl", "an OpenAPI service needs the address of its document, or the document")
+            }
+            (ServiceKind::OpenApi, Some(_), Some(_)) => {
+                bad("document", "give the document or its address (descriptionUrl), not both")
+            }
+            (_, _, Some(document)) if document.len() > DOCUMENT_LIMIT => {
+                bad("document", "at most 524288 bytes; publish a larger one and give its address")
+            }
+            (ServiceKind::OpenApi, _, _) => Ok(()),
+            (ServiceKind::Rest, None, None) if !self.endpoints.iter().any(|e| e.generated) => Ok(()),
+            (ServiceKind::Rest, _, _) => {
+                bad("kind", "a service with an OpenAPI document is of the kind openapi")
+            }
+        }
+    }
+
+    /// Whether both are described by the same document at the same place.
+    pub fn is_described_as(&self, other: &Self) -> bool {
+        self.kind == other.kind
+            && self.description_url == other.description_url
+            && self.document == other.document
+    }
+
+    /// The endpoints that come from the service's OpenAPI document.
+    pub fn generated(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.iter().filter(|e| e.generated)
+    }
+
+    /// Puts these in the place of the generated endpoints; those added by hand stay, behind them.
+    pub fn set_generated(&mut self, mut generated: Vec<Endpoint>) {
+        generated.iter_mut().for_each(|e| e.generated = true);
+        generated.extend(self.endpoints.drain(..).filter(|e| !e.generated));
+        self.endpoints = generated;
+    }
+
+    /// What reading the document again changes: the generated endpoints that come, and those that go.
+    pub fn changes(&self, read: &Operations) -> (Vec<Endpoint>, Vec<Endpoint>) {
+        let added = read.endpoints.iter().filter(|e| !self.endpoints.contains(e)).cloned().collect();
+        let gone = self.generated().filter(|e| !read.endpoints.contains(e)).cloned().collect();
+        (added, gone)
     }
 }
 
@@ -225,6 +293,24 @@ mod tests {
     }
 
     #[test]
+    fn reading_again_changes_only_the_generated_endpoints() {
+        let endpoint = |path: &str, generated| Endpoint {
+            method: "GET".parse().unwrap(),
+            path: path.parse().unwrap(),
+            generated,
+        };
+        let mut service =
+            ServiceDefinition::rest("VN/GOV/G01/a/s".parse().unwrap(), "http://x".parse().unwrap());
+        service.endpoints = vec![endpoint("/a", true), endpoint("/b", true), endpoint("/m", false)];
+        let read = Operations { endpoints: vec![endpoint("/b", true), endpoint("/c", true)], notes: vec![] };
+        assert_eq!(service.changes(&read), (vec![endpoint("/c", true)], vec![endpoint("/a", true)]));
+        service.set_generated(read.endpoints);
+        assert_eq!(service.endpoints, [endpoint("/b", true), endpoint("/c", true), endpoint("/m", false)]);
+        let json = serde_json::to_value(&service.endpoints).unwrap();
+        assert_eq!(json[2], serde_json::json!({"method":"GET","path":"/m"}), "golden: journals hold these");
+    }
+
+    #[test]
     fn rules_are_checked() {
         let good = ServiceDefinition::rest("VN/GOV/G01/a/s".parse().unwrap(), "http://x".parse().unwrap());
         assert_eq!(good.check(), Ok(()));
@@ -243,6 +329,19 @@ mod tests {
             "secretHeaders"
         );
         assert_eq!(field(ServiceDefinition { disabled: Some("\n".into()), ..good.clone() }), "disabled");
+        let open = ServiceDefinition {
+            kind: ServiceKind::OpenApi,
+            document: Some("openapi: 3.0.0".into()),
+            ..good.clone()
+        };
+        assert_eq!(open.check(), Ok(()));
+        let url = Some("http://x/d".parse().unwrap());
+        assert_eq!(field(ServiceDefinition { description_url: url.clone(), ..open.clone() }), "document");
+        assert_eq!(field(ServiceDefinition { document: Some("x".repeat(524_289)), ..open }), "document");
+        assert_eq!(field(ServiceDefinition { description_url: url, ..good.clone() }), "kind");
+        let pinned = ServiceDefinition { pinned_certificates: vec![Fingerprint::of(b"x")], ..good.clone() };
+        assert_eq!(field(pinned.clone()), "pinnedCertificates");
+        assert_eq!(ServiceDefinition { url: "https://x".parse().unwrap(), ..pinned }.check(), Ok(()));
         let reserved = ServiceDefinition { id: "VN/GOV/G01/a/getWsdl".parse().unwrap(), ..good };
         assert_eq!(reserved.check(), Err(PolicyError::ReservedCode("getWsdl".into())));
     }

@@ -79,7 +79,8 @@ impl FromStr for ServiceUrl {
         }
         check_authority(authority)?;
         let path = CanonicalPath::parse(path).map_err(|e| InvalidUrl::Path(e.to_string()))?;
-        let path = path.as_str().strip_suffix('/').unwrap_or_else(|| path.as_str());
+        // All of them: what is written down is read again after a restart, and must then be the same address.
+        let path = path.as_str().trim_end_matches('/');
         Ok(Self { text: format!("{scheme}{authority}{path}"), path_at: scheme.len() + authority.len() })
     }
 }
@@ -130,6 +131,9 @@ mod tests {
             ("https://dancu.g01.local:8443/api/v1", "dancu.g01.local:8443", "/api/v1")
         );
         assert_eq!(url.call("/cong-dan", Some("a=1")), "https://dancu.g01.local:8443/api/v1/cong-dan?a=1");
+        for slashes in ["http://x/a/", "http://x/a//", "http://x/a///"] {
+            assert_eq!(slashes.parse::<ServiceUrl>().unwrap().as_str(), "http://x/a");
+        }
         for good in ["http://127.0.0.1:9000", "http://localhost", "http://[::1]:80/x", "http://[2001:db8::1]"]
         {
             assert_eq!(good.parse::<ServiceUrl>().unwrap().as_str(), good);

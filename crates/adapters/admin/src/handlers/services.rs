@@ -3,22 +3,53 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
+use bytes::Bytes;
 use serde_json::Value;
 use truc_model::ServiceId;
-use truc_policy::{PolicyEvent, ServiceDefinition};
+use truc_policy::{DescriptionError, OpenApi, Operations, PolicyEvent, ServiceDefinition, ServiceKind};
 
 use crate::extract::{Body, ServicePath};
-use crate::fault::AdminFault;
+use crate::fault::{AdminCode, AdminFault};
 use crate::router::{App, Shared};
 use crate::tokens::Caller;
-use crate::view::{Notice, service_from_json, service_to_json};
+use crate::view::{Notice, Offered, Refreshed, service_from_json, service_to_json};
 
 type Answer = Result<Json<Value>, AdminFault>;
 
-fn shown(app: &App, id: &ServiceId) -> Answer {
+fn in_force(app: &App, id: &ServiceId) -> Result<ServiceDefinition, AdminFault> {
     let policy = app.backend.policy();
     let service = policy.service(id).ok_or_else(|| AdminFault::not_found(format!("service {id}")))?;
-    Ok(Json(service_to_json(service)))
+    Ok(ServiceDefinition::clone(service))
+}
+
+fn shown(app: &App, id: &ServiceId) -> Answer {
+    in_force(app, id).map(|service| Json(service_to_json(&service)))
+}
+
+fn offered(app: &App, id: &ServiceId, notes: Vec<String>) -> Answer {
+    in_force(app, id).map(|service| Json(Offered { service, notes }.to_json()))
+}
+
+/// What the service's OpenAPI document describes, read now.
+async fn described(app: &App, service: &ServiceDefinition) -> Result<Operations, AdminFault> {
+    let bytes = match &service.document {
+        Some(text) => Bytes::copy_from_slice(text.as_bytes()),
+        None => app.backend.read_description(service).await?,
+    };
+    // Documents of megabytes are taken apart off the runtime.
+    let read = tokio::task::spawn_blocking(move || OpenApi::parse(&bytes)?.operations()).await;
+    let read = read.map_err(|e| AdminFault::new(AdminCode::Internal, e.to_string()))?;
+    read.map_err(|e: DescriptionError| AdminFault::new(AdminCode::DescriptionUnusable, e.to_string()))
+}
+
+/// Fills in the generated endpoints, which nobody writes by hand; returns notes about the document.
+async fn generate(app: &App, service: &mut ServiceDefinition) -> Result<Vec<String>, AdminFault> {
+    let found = match service.kind {
+        ServiceKind::OpenApi => described(app, service).await?,
+        ServiceKind::Rest => Operations::default(),
+    };
+    service.set_generated(found.endpoints);
+    Ok(found.notes)
 }
 
 pub(crate) async fn list(State(app): State<Shared>) -> Json<Vec<Value>> {
@@ -34,10 +65,14 @@ pub(crate) async fn add(
     Extension(caller): Extension<Caller>,
     Body(json): Body<Value>,
 ) -> Result<(StatusCode, Json<Value>), AdminFault> {
-    let service: ServiceDefinition = service_from_json(json).map_err(AdminFault::malformed)?;
+    let mut service: ServiceDefinition = service_from_json(json).map_err(AdminFault::malformed)?;
+    service.set_generated(Vec::new());
     let id = service.id.clone();
+    // What would be refused anyway is refused before anything is fetched.
+    app.backend.policy().apply(&PolicyEvent::ServiceAdded(service.clone()))?;
+    let notes = generate(&app, &mut service).await?;
     app.decide(PolicyEvent::ServiceAdded(service), &caller).await?;
-    shown(&app, &id).map(|json| (StatusCode::CREATED, json))
+    offered(&app, &id, notes).map(|json| (StatusCode::CREATED, json))
 }
 
 pub(crate) async fn change(
@@ -49,12 +84,39 @@ pub(crate) async fn change(
     if let Some(object) = json.as_object_mut() {
         object.entry("id").or_insert_with(|| Value::String(id.to_string()));
     }
-    let service = service_from_json(json).map_err(AdminFault::malformed)?;
+    let mut service = service_from_json(json).map_err(AdminFault::malformed)?;
     if service.id != id {
         return Err(AdminFault::malformed("id: another service than the path names"));
     }
+    service.set_generated(Vec::new());
+    app.backend.policy().apply(&PolicyEvent::ServiceChanged(service.clone()))?;
+    // The same document is read again only when asked to (refresh): changing a timeout must not need the provider.
+    let notes = match in_force(&app, &id)?.is_described_as(&service) {
+        true => Vec::new(),
+        false => generate(&app, &mut service).await?,
+    };
     app.decide(PolicyEvent::ServiceChanged(service), &caller).await?;
-    shown(&app, &id)
+    offered(&app, &id, notes)
+}
+
+pub(crate) async fn refresh(
+    State(app): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    ServicePath(id): ServicePath,
+) -> Result<Json<Refreshed>, AdminFault> {
+    let service = in_force(&app, &id)?;
+    if service.kind != ServiceKind::OpenApi {
+        return Err(AdminFault::malformed(format!(
+            "{id} is a REST service: it has no OpenAPI document to read"
+        )));
+    }
+    let read = described(&app, &service).await?;
+    let (added, deleted) = service.changes(&read);
+    if !added.is_empty() || !deleted.is_empty() {
+        let event = PolicyEvent::ServiceRefreshed { service: id, endpoints: read.endpoints };
+        app.decide(event, &caller).await?;
+    }
+    Ok(Json(Refreshed { added, deleted, notes: read.notes }))
 }
 
 pub(crate) async fn remove(

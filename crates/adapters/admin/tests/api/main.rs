@@ -16,7 +16,7 @@ use truc_admin::{
 };
 use truc_directory::GroupMember;
 use truc_evidence::Outcome;
-use truc_policy::ServiceDefinition;
+use truc_policy::{Endpoint, ServiceDefinition, ServiceKind};
 
 const SERVICE: &str = "VN/GOV/G01/csdl-dancu/tra-cuu";
 
@@ -30,6 +30,7 @@ const MATRIX: &[(&str, &str)] = &[
     ("PUT /api/v1/services/{instance}/{class}/{member}/{subsystem}/{service}", "as"),
     ("DELETE /api/v1/services/{instance}/{class}/{member}/{subsystem}/{service}", "as"),
     ("POST /api/v1/services/{instance}/{class}/{member}/{subsystem}/{service}/disable", "as"),
+    ("POST /api/v1/services/{instance}/{class}/{member}/{subsystem}/{service}/refresh", "as"),
     ("POST /api/v1/services/{instance}/{class}/{member}/{subsystem}/{service}/enable", "as"),
     ("GET /api/v1/access", "aso"),
     ("POST /api/v1/access", "as"),
@@ -175,7 +176,7 @@ async fn services_live_from_adding_to_removing() {
     let node = start().await;
     let manager = client(&node, Role::ServiceManager);
     let id = definition().id;
-    assert_eq!(manager.add_service(&definition()).await.unwrap(), definition());
+    assert_eq!(manager.add_service(&definition()).await.unwrap().service, definition());
     assert_eq!(manager.services().await.unwrap(), [definition()]);
     assert_eq!(
         code(manager.add_service(&definition()).await.unwrap_err()),
@@ -183,7 +184,7 @@ async fn services_live_from_adding_to_removing() {
     );
     let mut changed = definition();
     changed.require_officer = true;
-    assert_eq!(manager.change_service(&changed).await.unwrap(), changed);
+    assert_eq!(manager.change_service(&changed).await.unwrap().service, changed);
     let paused = manager.disable_service(&id, "Bảo trì").await.unwrap();
     assert_eq!(paused.disabled.as_deref(), Some("Bảo trì"));
     assert_eq!(manager.enable_service(&id).await.unwrap().disabled, None);
@@ -197,6 +198,63 @@ async fn services_live_from_adding_to_removing() {
     let kinds =
         ["service.added", "service.changed", "service.disabled", "service.enabled", "service.removed"];
     assert_eq!(node.decisions(), kinds.map(|kind| (kind.to_owned(), "ten-service-manager".to_owned())));
+    node.stop().await;
+}
+
+fn endpoint(method: &str, path: &str, generated: bool) -> Endpoint {
+    Endpoint { method: method.parse().unwrap(), path: path.parse().unwrap(), generated }
+}
+
+#[tokio::test]
+async fn generated_endpoints_come_from_the_document_alone() {
+    let node = start().await;
+    let manager = client(&node, Role::ServiceManager);
+    let mut service = definition();
+    service.kind = ServiceKind::OpenApi;
+    service.description_url = Some("http://127.0.0.1:9000/openapi.yaml".parse().unwrap());
+    service.endpoints = vec![endpoint("GET", "/tay", false), endpoint("GET", "/gia", true)];
+    let unusable = (StatusCode::UNPROCESSABLE_ENTITY, "DESCRIPTION_UNUSABLE".to_owned());
+    assert_eq!(code(manager.add_service(&service).await.unwrap_err()), unusable);
+    node.publish("swagger: '2.0'");
+    assert_eq!(code(manager.add_service(&service).await.unwrap_err()), unusable);
+
+    node.publish("openapi: 3.1.0\npaths:\n  /a/{b}: {get: {}}\n  /r: {$ref: x.yaml}\n");
+    let added = manager.add_service(&service).await.unwrap();
+    assert_eq!(added.service.endpoints, [endpoint("GET", "/a/*", true), endpoint("GET", "/tay", false)]);
+    assert!(added.notes.len() == 1 && added.notes[0].contains("x.yaml"), "{:?}", added.notes);
+
+    // A change of something else asks nobody and cannot write over them.
+    node.publish("broken");
+    let mut changed = added.service.clone();
+    changed.require_officer = true;
+    changed.endpoints = vec![endpoint("PUT", "/gia", true), endpoint("PUT", "/tay", false)];
+    let changed = manager.change_service(&changed).await.unwrap().service;
+    assert_eq!(changed.endpoints, [endpoint("GET", "/a/*", true), endpoint("PUT", "/tay", false)]);
+    assert_eq!(code(manager.refresh_service(&service.id).await.unwrap_err()), unusable);
+
+    node.publish(r#"{"openapi":"3.0.3","paths":{"/c":{"post":{}}}}"#);
+    let told = manager.refresh_service(&service.id).await.unwrap();
+    assert_eq!(
+        (told.added, told.deleted, told.notes),
+        (vec![endpoint("POST", "/c", true)], vec![endpoint("GET", "/a/*", true)], vec![])
+    );
+    let now = manager.service(&service.id).await.unwrap();
+    assert_eq!(now.endpoints, [endpoint("POST", "/c", true), endpoint("PUT", "/tay", false)]);
+    assert_eq!(manager.refresh_service(&service.id).await.unwrap(), truc_admin::Refreshed::default());
+
+    // With another document, or none, they are those of that.
+    let document = Some("openapi: 3.0.0\npaths: {/d: {delete: {}}}".to_owned());
+    let held = ServiceDefinition { description_url: None, document, ..now.clone() };
+    let held = manager.change_service(&held).await.unwrap().service;
+    assert_eq!(held.endpoints, [endpoint("DELETE", "/d", true), endpoint("PUT", "/tay", false)]);
+    let rest = ServiceDefinition { kind: ServiceKind::Rest, document: None, ..held };
+    let rest = manager.change_service(&rest).await.unwrap().service;
+    assert_eq!(rest.endpoints, [endpoint("PUT", "/tay", false)]);
+    assert_eq!(code(manager.refresh_service(&service.id).await.unwrap_err()).1, "MALFORMED");
+    let kinds: Vec<String> = node.decisions().into_iter().map(|(kind, _)| kind).collect();
+    let expected =
+        ["service.added", "service.changed", "service.refreshed", "service.changed", "service.changed"];
+    assert_eq!(kinds, expected);
     node.stop().await;
 }
 

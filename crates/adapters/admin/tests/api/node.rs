@@ -17,7 +17,7 @@ use truc_evidence::{
     Direction, ExchangeSummary, LocalPart, Outcome, Query, RecordKind, StoreError, StoredRecord,
 };
 use truc_model::{Digest, MessageId, Timestamp};
-use truc_policy::{Policy, PolicyEvent};
+use truc_policy::{Policy, PolicyEvent, ServiceDefinition};
 use zeroize::Zeroizing;
 
 pub(crate) const EXCHANGE: &str = "0199aaaa-bbbb-7ccc-8ddd-000000000001";
@@ -30,6 +30,7 @@ pub(crate) struct Node {
     policy: Mutex<Arc<Policy>>,
     journal: Mutex<Vec<(String, String)>>,
     full: AtomicBool,
+    document: Mutex<Option<String>>,
     begun: Semaphore,
     gate: Semaphore,
 }
@@ -119,6 +120,13 @@ impl AdminBackend for Node {
         Arc::clone(&self.policy.lock().unwrap())
     }
 
+    async fn read_description(&self, _: &ServiceDefinition) -> Result<Bytes, AdminFault> {
+        let document = self.document.lock().unwrap().clone();
+        document
+            .map(Bytes::from)
+            .ok_or_else(|| AdminFault::new(AdminCode::DescriptionUnusable, "nobody answers"))
+    }
+
     async fn decide(&self, event: PolicyEvent, actor: &str) -> Result<(), AdminFault> {
         let next = self.policy().apply(&event)?;
         if self.full.load(Ordering::SeqCst) {
@@ -178,6 +186,7 @@ pub(crate) async fn start() -> Running {
         policy: Mutex::new(Arc::new(Policy::empty(["VN/GOV/G01/csdl-dancu".parse().unwrap()]))),
         journal: Mutex::default(),
         full: AtomicBool::new(false),
+        document: Mutex::default(),
         begun: Semaphore::new(0),
         gate: Semaphore::new(1),
     });
@@ -198,6 +207,9 @@ pub(crate) async fn start() -> Running {
 impl Running {
     pub(crate) fn decisions(&self) -> Vec<(String, String)> {
         self.node.decisions()
+    }
+    pub(crate) fn publish(&self, document: &str) {
+        *self.node.document.lock().unwrap() = Some(document.to_owned());
     }
     pub(crate) fn fill_the_disk(&self) {
         self.node.full.store(true, Ordering::SeqCst);

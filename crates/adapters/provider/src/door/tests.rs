@@ -83,7 +83,7 @@ fn get(url: &str) -> Outgoing {
         method: "GET".into(),
         url: url.into(),
         fields: vec![],
-        body: Bytes::new(),
+        body: Body::empty(),
         timeout: Duration::from_secs(30),
     }
 }
@@ -147,7 +147,7 @@ async fn the_service_sees_the_signed_request_and_who_asks_exactly_once() {
         method: "POST".into(),
         url: format!("{url}/x/a%2Fb?q=1&q=2"),
         fields,
-        body: Bytes::from_static(b"{}"),
+        body: Body::new(bytes::Bytes::from_static(b"{}")),
         timeout: Duration::from_secs(30),
     };
     door(&ProviderConfig::default()).client.call(call).await.unwrap();
@@ -196,7 +196,7 @@ async fn answers_pass_as_they_are_but_for_the_connection_and_the_nodes_fields() 
     let (url, connections, task) = service(vec![answer.to_vec()]).await;
     let got = door(&ProviderConfig::default()).client.call(get(&url)).await.unwrap();
     assert_eq!((got.status, got.media_type.as_deref()), (302, Some("text/plain; charset=x")));
-    assert_eq!(got.body.as_ref(), b"abc");
+    assert_eq!(got.body.whole().unwrap().as_ref(), b"abc");
     let fields: Vec<(&str, &[u8])> = got.headers.iter().map(|(n, v)| (n.as_str(), v.as_slice())).collect();
     let expected: [(&str, &[u8]); 6] = [
         ("location", b"http://elsewhere/"),
@@ -220,7 +220,7 @@ async fn one_connection_serves_many_calls() {
     let door = door(&ProviderConfig::default());
     for n in 0..5 {
         let got = door.client.call(get(&format!("{url}/{n}"))).await.unwrap();
-        assert_eq!(got.body.as_ref(), n.to_string().as_bytes());
+        assert_eq!(got.body.whole().unwrap().as_ref(), n.to_string().as_bytes());
     }
     assert_eq!(task.await.unwrap().len(), 5);
     assert_eq!(connections.load(Ordering::SeqCst), 1);
@@ -301,7 +301,7 @@ async fn head_and_empty_answers_end_at_once() {
     let (url, _, task) = service(answers).await;
     let door = door(&ProviderConfig::default());
     let head = Outgoing { method: "HEAD".into(), ..get(&url) };
-    assert_eq!(door.client.call(head).await.unwrap().body.len(), 0);
+    assert_eq!(door.client.call(head).await.unwrap().body.whole().unwrap().len(), 0);
     assert_eq!(door.client.call(get(&url)).await.unwrap().status, 204);
     task.await.unwrap();
 }
@@ -310,7 +310,13 @@ async fn head_and_empty_answers_end_at_once() {
 async fn descriptions_are_fetched_with_addresses_hidden() {
     let document = r#"{"openapi":"3.0.3","servers":[{"url":"http://10.0.0.5/v1"}],"paths":{}}"#;
     let missing = b"HTTP/1.1 404 x\r\ncontent-length: 0\r\n\r\n".to_vec();
-    let (url, _, task) = service(vec![ok(document), ok("openapi: 3.0.3"), missing]).await;
+    let yaml = "openapi: 3.1.0\nservers:\n- url: http://10.0.0.5/v1\n";
+    let typed = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/x-yaml\r\ncontent-length: {}\r\n\r\n{yaml}",
+        yaml.len()
+    );
+    let answers = vec![ok(document), typed.into_bytes(), ok(r#"{"swagger":"2.0"}"#), missing];
+    let (url, _, task) = service(answers).await;
     let id = "VN/GOV/G01/csdl-dancu/tra-cuu".parse().unwrap();
     let rest = ServiceDefinition::rest(id, url.parse().unwrap());
     let open = ServiceDefinition {
@@ -321,51 +327,48 @@ async fn descriptions_are_fetched_with_addresses_hidden() {
     let door = door(&ProviderConfig::default());
     assert!(matches!(door.description(&rest).await, Err(ServiceFailure::Description(_))));
     let got = door.description(&open).await.unwrap();
-    assert_eq!(got.body.as_ref(), br#"{"openapi":"3.0.3","paths":{},"servers":[{"url":"/v1"}]}"#);
-    for said in ["YAML", "404"] {
+    assert_eq!(got.body.whole().unwrap().as_ref(), document.replace("http://10.0.0.5", "").as_bytes());
+    assert_eq!(got.media_type.as_deref(), Some("text/plain"), "X-Road's fallback");
+    let got = door.description(&open).await.unwrap();
+    assert_eq!(got.media_type.as_deref(), Some("text/x-yaml"), "as it was announced");
+    assert!(got.body.whole().unwrap().starts_with(b"openapi:") && !got.body.whole().unwrap().windows(4).any(|w| w == b"10.0"), "{got:?}");
+    for said in ["Swagger 2.0", "404"] {
         let got = door.description(&open).await;
         assert!(matches!(&got, Err(ServiceFailure::Description(why)) if why.contains(said)), "{got:?}");
     }
     assert!(task.await.unwrap()[0].head.starts_with("GET /openapi.json "));
-}
-
-async fn tls_service(key: rcgen::CertifiedKey<rcgen::KeyPair>) -> (u16, JoinHandle<()>) {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let secret = rustls::pki_types::PrivateKeyDer::try_from(key.signing_key.serialize_der()).unwrap();
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![key.cert.der().clone()], secret)
-        .unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-    let task = tokio::spawn(async move {
-        for _ in 0..2 {
-            let (stream, _): (TcpStream, _) = listener.accept().await.unwrap();
-            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
-            if read_request(&mut stream).await.is_some() {
-                stream.write_all(&ok("tls")).await.unwrap();
-            }
-        }
-    });
-    (port, task)
+    let held = ServiceDefinition { description_url: None, document: Some(yaml.into()), ..open };
+    let got = door.description(&held).await.unwrap();
+    assert_eq!(got.media_type.as_deref(), Some("application/yaml"));
 }
 
 #[tokio::test]
-async fn https_services_are_trusted_by_the_configured_ca_only() {
-    let key = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("ca.pem");
-    std::fs::write(&file, key.cert.pem()).unwrap();
-    let (port, task) = tls_service(key).await;
-    let url = format!("https://localhost:{port}/");
-    let stranger = door(&ProviderConfig::default()).client.call(get(&url)).await;
-    assert!(matches!(&stranger, Err(ServiceFailure::Unreachable(_))), "{stranger:?}");
-    let trusting = ProviderConfig { ca_file: Some(file.clone()), ..ProviderConfig::default() };
-    assert_eq!(door(&trusting).client.call(get(&url)).await.unwrap().body.as_ref(), b"tls");
-    task.await.unwrap();
-    std::fs::write(&file, "no certificate").unwrap();
-    assert!(matches!(HttpServiceDoor::new(&trusting), Err(ProviderError::CaFile { .. })));
+async fn a_kept_connection_that_dies_costs_one_request_at_most() {
+    // The second request on the kept connection is read, then the connection closes without an answer.
+    let (url, connections, task) = service(vec![ok("1"), vec![]]).await;
+    let door = door(&ProviderConfig::default());
+    assert_eq!(door.client.call(get(&url)).await.unwrap().body.whole().unwrap().as_ref(), b"1");
+    let got = door.client.call(get(&url)).await;
+    assert!(matches!(got, Err(ServiceFailure::Broken(_))), "{got:?}");
+    assert_eq!((task.await.unwrap().len(), connections.load(Ordering::SeqCst)), (2, 1));
 }
+
+#[tokio::test]
+async fn base_and_path_are_joined_with_one_slash() {
+    for (base, path, query, line) in [
+        ("", "/a/b", Some("x=1&y=%20//"), "/a/b?x=1&y=%20//"),
+        ("/", "/a", None, "/a"),
+        ("/api/v1/", "/a/", Some(""), "/api/v1/a/?"),
+        ("/api", "", None, "/api"),
+        ("", "", Some("q=?"), "/?q=?"),
+        ("/api", "/", None, "/api/"),
+    ] {
+        let (url, _, task) = service(vec![ok("")]).await;
+        let base: truc_policy::ServiceUrl = format!("{url}{base}").parse().unwrap();
+        door(&ProviderConfig::default()).client.call(get(&base.call(path, query))).await.unwrap();
+        let seen = task.await.unwrap().remove(0);
+        assert_eq!(seen.head.lines().next().unwrap(), format!("GET {line} HTTP/1.1"));
+    }
+}
+
+mod tls;

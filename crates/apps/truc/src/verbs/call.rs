@@ -82,7 +82,11 @@ impl Call {
             Some(edge) => edge,
             None => {
                 let config = self.config.clone();
-                reachable(blocking(move || NodeConfig::load(&config)).await?.edge.listen)
+                let listen = blocking(move || NodeConfig::load(&config)).await?.edge.listen;
+                reachable(listen.context(
+                    "this node's plain HTTP edge is off (edge.listen), and truc call speaks plain HTTP only: call its \
+                     https-listen with curl",
+                )?)
             }
         };
         let body = match &self.body {

@@ -118,7 +118,7 @@ impl Source {
             Self::Stopped(offline) => offline,
         };
         let EvidenceFilter { client, service, since, until, limit } = filter;
-        let query = Query { request: None, client, service, since, until, limit: limit.unwrap_or(100) };
+        let query = Query { client, service, since, until, limit: limit.unwrap_or(100), ..Query::default() };
         Ok(offline.store().list(query).await?.into_iter().map(EvidenceEntry::from).collect())
     }
 

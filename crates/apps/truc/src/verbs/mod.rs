@@ -10,6 +10,7 @@ pub(crate) mod register;
 pub(crate) mod registry;
 pub(crate) mod registry_trust;
 pub(crate) mod service;
+mod service_endpoints;
 mod target;
 pub(crate) mod verify;
 

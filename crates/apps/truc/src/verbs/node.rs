@@ -136,10 +136,18 @@ async fn run(config: PathBuf, until: &Until, json: bool) -> anyhow::Result<ExitC
     let config = blocking(move || NodeConfig::load(&config)).await?;
     let node = config.node.clone();
     let ready = move |open: truc_node::Addresses| {
-        out::note(format!("{node} is up: peer {}, edge {}, admin {}", open.peer, open.edge, open.admin));
+        let edge: Vec<String> =
+            [open.edge, open.edge_https].into_iter().flatten().map(|address| address.to_string()).collect();
+        out::note(format!(
+            "{node} is up: peer {}, edge {}, admin {}",
+            open.peer,
+            edge.join(" and "),
+            open.admin
+        ));
         if json
-            && let Err(error) =
-                out::json(&json!({ "peer": open.peer, "edge": open.edge, "admin": open.admin }))
+            && let Err(error) = out::json(
+                &json!({ "peer": open.peer, "edge": open.edge, "edgeHttps": open.edge_https, "admin": open.admin }),
+            )
         {
             out::note(error);
         }

@@ -1,15 +1,20 @@
 //! `truc service …`: the services of a running node.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use truc_admin::service_to_json;
-use truc_model::ServiceId;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use truc_admin::{AdminClient, service_to_json};
+use truc_model::{Fingerprint, ServiceId};
 use truc_policy::{ServiceDefinition, ServiceKind, ServiceUrl};
 
+use super::service_endpoints::{self, ServiceEndpoint};
 use super::target::Target;
-use super::{service_timeout, size};
+use super::{read, service_timeout, size};
 use crate::out;
 
 /// The services that a running node offers
@@ -18,7 +23,7 @@ use crate::out;
 pub(crate) enum Service {
     /// Offer a service; nobody may call it until access is granted
     #[command(
-        after_help = "Example:\n  truc service add VN/GOV/G01/csdl-dancu/tra-cuu-cong-dan --url http://127.0.0.1:8101 --openapi http://127.0.0.1:8101/openapi.json --require-officer --require-purpose"
+        after_help = "Example:\n  truc service add VN/GOV/G01/csdl-dancu/tra-cuu-cong-dan --url http://127.0.0.1:8101 --openapi http://127.0.0.1:8101/openapi.json --require-officer --require-purpose\n  truc service add VN/GOV/G01/csdl-dancu/ho-tich --url https://ho-tich.g01.local/api --openapi ho-tich.yaml --pin ho-tich.pem"
     )]
     Add(Box<Add>),
     /// List the services
@@ -30,6 +35,30 @@ pub(crate) enum Service {
         #[arg(long)]
         json: bool,
     },
+    /// Show one service with its endpoints
+    #[command(after_help = "Example:\n  truc service show VN/GOV/G01/csdl-dancu/tra-cuu-cong-dan")]
+    Show {
+        /// The service
+        service: ServiceId,
+        #[command(flatten)]
+        target: Target,
+        /// Print it as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read a service's OpenAPI document again; shows which endpoints came and went, and lists them so
+    #[command(after_help = "Example:\n  truc service refresh VN/GOV/G01/csdl-dancu/tra-cuu-cong-dan")]
+    Refresh {
+        /// The service
+        service: ServiceId,
+        #[command(flatten)]
+        target: Target,
+        /// Print what changed as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    #[command(subcommand)]
+    Endpoint(ServiceEndpoint),
     /// Stop offering a service, with every right to it
     #[command(after_help = "Example:\n  truc service remove VN/GOV/G01/csdl-dancu/tra-cuu-cong-dan")]
     Remove {
@@ -68,9 +97,14 @@ pub(crate) struct Add {
     /// Where the provider's own system answers; a call's path and query are added to it
     #[arg(long, value_name = "URL")]
     url: ServiceUrl,
-    /// Where its OpenAPI 3 document lies
-    #[arg(long, value_name = "URL")]
-    openapi: Option<ServiceUrl>,
+    /// Its OpenAPI 3.0 or 3.1 document: a file, which the node keeps, or the address at which the node reads it
+    #[arg(long, value_name = "FILE|URL", value_parser = openapi)]
+    openapi: Option<Described>,
+    /// PEM file of a certificate of which the https service must show exactly one; several may be given
+    ///
+    /// Name, dates and issuer of a pinned certificate do not count. Without this the certificate is verified against [provider] ca-file.
+    #[arg(long = "pin", value_name = "FILE")]
+    pins: Vec<PathBuf>,
     /// How long the provider's system may take, at most 270s
     #[arg(long, value_parser = service_timeout, value_name = "DURATION")]
     timeout: Option<Duration>,
@@ -83,7 +117,7 @@ pub(crate) struct Add {
     /// Every call must state its purpose (Truc-Purpose)
     #[arg(long)]
     require_purpose: bool,
-    /// The service changes nothing; noted, not used yet
+    /// Calls change nothing at the provider: it may be called before both records are durable
     #[arg(long)]
     side_effect_free: bool,
     /// A header of this service's answers whose value is not recorded; several may be given
@@ -102,12 +136,32 @@ pub(crate) struct Add {
     json: bool,
 }
 
+/// Where an OpenAPI document is.
+#[derive(Debug, Clone)]
+enum Described {
+    File(PathBuf),
+    At(ServiceUrl),
+}
+
+fn openapi(text: &str) -> Result<Described, String> {
+    if text.starts_with("http://") || text.starts_with("https://") {
+        return text.parse().map(Described::At).map_err(|e: truc_policy::InvalidUrl| e.to_string());
+    }
+    Ok(Described::File(text.into()))
+}
+
 impl Add {
-    fn definition(&self) -> ServiceDefinition {
+    async fn definition(&self) -> anyhow::Result<ServiceDefinition> {
         let mut service = ServiceDefinition::rest(self.service.clone(), self.url.clone());
-        if self.openapi.is_some() {
+        if let Some(described) = &self.openapi {
             service.kind = ServiceKind::OpenApi;
-            service.description_url.clone_from(&self.openapi);
+            match described {
+                Described::At(url) => service.description_url = Some(url.clone()),
+                Described::File(file) => service.document = Some(document(file).await?),
+            }
+        }
+        for file in &self.pins {
+            service.pinned_certificates.extend(fingerprints(file).await?);
         }
         service.timeout = self.timeout.unwrap_or(service.timeout);
         service.max_body = self.max_body.unwrap_or(service.max_body);
@@ -115,22 +169,83 @@ impl Add {
         service.require_purpose = self.require_purpose;
         service.side_effect_free = self.side_effect_free;
         service.secret_headers = self.secret_headers.clone();
-        service
+        Ok(service)
     }
+
+    async fn run(self) -> anyhow::Result<()> {
+        let client = self.target.client().await?;
+        let mut definition = self.definition().await?;
+        let offered = if self.replace {
+            // What was listed by hand stays; the rest comes from the command line and the document.
+            definition.endpoints = client.service(&self.service).await?.endpoints;
+            definition.endpoints.retain(|endpoint| !endpoint.generated);
+            client.change_service(&definition).await?
+        } else {
+            client.add_service(&definition).await?
+        };
+        show(&offered.service, self.json)?;
+        offered.notes.iter().for_each(|note| out::note(format!("note: {note}")));
+        Ok(())
+    }
+}
+
+async fn document(file: &Path) -> anyhow::Result<String> {
+    let size = tokio::fs::metadata(file).await.with_context(|| file.display().to_string())?.len();
+    if size > truc_policy::DOCUMENT_LIMIT as u64 {
+        bail!(
+            "{} has {size} bytes, the node keeps at most {}: publish it and give its address",
+            file.display(),
+            truc_policy::DOCUMENT_LIMIT
+        );
+    }
+    String::from_utf8(read(file).await?).with_context(|| format!("{} is not UTF-8 text", file.display()))
+}
+
+/// The fingerprints of the certificates in a PEM file.
+async fn fingerprints(file: &Path) -> anyhow::Result<Vec<Fingerprint>> {
+    let pem = read(file).await?;
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let all = all.with_context(|| file.display().to_string())?;
+    if all.is_empty() {
+        bail!("{}: no certificate in it; it must be the service's own certificate in PEM", file.display());
+    }
+    if all.iter().any(|certificate| truc_trust::Certificate::is_example(certificate)) {
+        bail!("{}: {}", file.display(), truc_trust::CertificateError::Example);
+    }
+    Ok(all.iter().map(|certificate| Fingerprint::of(certificate)).collect())
+}
+
+async fn refresh(client: &AdminClient, service: &ServiceId, json: bool) -> anyhow::Result<()> {
+    let told = client.refresh_service(service).await?;
+    if json {
+        return out::json(&told);
+    }
+    told.added.iter().try_for_each(|endpoint| service_endpoints::show("added   ", endpoint))?;
+    told.deleted.iter().try_for_each(|endpoint| service_endpoints::show("deleted ", endpoint))?;
+    if told.added.is_empty() && told.deleted.is_empty() {
+        out::line("the document describes the same endpoints as before")?;
+    } else if !told.deleted.is_empty() {
+        out::note("rights to deleted endpoints stay until they are revoked: truc access list");
+    }
+    told.notes.iter().for_each(|note| out::note(format!("note: {note}")));
+    Ok(())
 }
 
 impl Service {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         match self {
-            Self::Add(add) => {
-                let (client, definition) = (add.target.client().await?, add.definition());
-                let service = if add.replace {
-                    client.change_service(&definition).await?
-                } else {
-                    client.add_service(&definition).await?
-                };
-                show(&service, add.json)?;
+            Self::Add(add) => add.run().await?,
+            Self::Show { service, target, json } => {
+                let service = target.client().await?.service(&service).await?;
+                show(&service, json)?;
+                if !json {
+                    service.endpoints.iter().try_for_each(|e| service_endpoints::show("  ", e))?;
+                }
             }
+            Self::Refresh { service, target, json } => {
+                refresh(&target.client().await?, &service, json).await?;
+            }
+            Self::Endpoint(verb) => verb.run().await?,
             Self::List { target, json } => {
                 for service in target.client().await?.services().await? {
                     show(&service, json)?;
@@ -159,6 +274,9 @@ fn show(service: &ServiceDefinition, json: bool) -> anyhow::Result<()> {
         return out::json(&service_to_json(service));
     }
     let mut notes = vec![format!("{} s", service.timeout.as_secs_f32())];
+    notes.extend((service.kind == ServiceKind::OpenApi).then(|| "OpenAPI".to_owned()));
+    let pins = service.pinned_certificates.len();
+    notes.extend((pins > 0).then(|| format!("{pins} pinned")));
     notes.extend(service.require_officer.then(|| "officer".to_owned()));
     notes.extend(service.require_purpose.then(|| "purpose".to_owned()));
     notes.extend(service.side_effect_free.then(|| "side-effect free".to_owned()));

@@ -306,7 +306,11 @@ fn described() -> Policy {
     let mut service = definition("VN/GOV/G01/csdl-dancu/petstore");
     service.kind = ServiceKind::OpenApi;
     service.description_url = Some("http://127.0.0.1:9000/openapi.json".parse().unwrap());
-    let endpoint = |m: &str, p: &str| Endpoint { method: m.parse().unwrap(), path: p.parse().unwrap() };
+    let endpoint = |m: &str, p: &str| Endpoint {
+        method: m.parse().unwrap(),
+        path: p.parse().unwrap(),
+        generated: p.starts_with("/pet/"),
+    };
     service.endpoints = vec![endpoint("*", "**"), endpoint("GET", "/pet/*"), endpoint("POST", "/pet")];
     with(&granted(&[(DESK, "GET", "/x")]), &[PolicyEvent::ServiceAdded(service)])
 }
