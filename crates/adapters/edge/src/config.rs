@@ -7,12 +7,13 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy)]
 pub struct EdgeConfig {
     /// Longest request body, bytes. A longer one is answered TOO_LARGE.
-    pub body_limit: usize,
+    pub body_limit: u64,
     /// Longest request head, bytes (at least 8 KiB).
     pub header_limit: usize,
     /// Longest wait for a whole request head; on a kept-open HTTP/1 connection, also for the next one.
     pub head_timeout: Duration,
-    /// Longest wait for a whole request body once its head is in.
+    /// Longest wait for a whole request body that is held in memory, once its head is in; a bigger one is bounded by
+    /// [`EdgeConfig::body_rate`] alone.
     pub body_timeout: Duration,
     /// After so long, a body must have arrived at [`EdgeConfig::body_rate`] on average.
     pub body_start: Duration,
@@ -22,13 +23,15 @@ pub struct EdgeConfig {
     pub body_memory: u32,
     /// A connection on which no byte moves and no call is under way is closed after this time.
     pub idle_timeout: Duration,
-    /// Safety net over the consumer side's own deadlines; must be longer than they are.
-    pub call_backstop: Duration,
     /// Calls under way at once, counted once their bodies are in; one more is answered BUSY. Memory for their bodies is at
-    /// most this times `body_limit`, twice.
+    /// most this times 10 MiB, twice.
     pub max_calls: usize,
     /// Connections at once; further ones wait in the listen queue.
     pub max_connections: usize,
+    /// Longest TLS handshake.
+    pub handshake_timeout: Duration,
+    /// TLS handshakes at once; further connections wait for one to end, but no longer than a handshake may take.
+    pub max_handshakes: usize,
     /// After the order to stop: how long calls under way may take to end before they are cut.
     pub drain: Duration,
 }
@@ -36,7 +39,7 @@ pub struct EdgeConfig {
 impl Default for EdgeConfig {
     fn default() -> Self {
         Self {
-            body_limit: 16 * 1024 * 1024,
+            body_limit: 16 * 1024 * 1024 * 1024,
             header_limit: 32 * 1024,
             head_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(60),
@@ -44,9 +47,10 @@ impl Default for EdgeConfig {
             body_rate: 1024,
             body_memory: 512 * 1024 * 1024,
             idle_timeout: Duration::from_secs(90),
-            call_backstop: Duration::from_secs(420),
             max_calls: 256,
             max_connections: 2048,
+            handshake_timeout: Duration::from_secs(10),
+            max_handshakes: 512,
             drain: Duration::from_secs(30),
         }
     }

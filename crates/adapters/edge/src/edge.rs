@@ -3,10 +3,11 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response, Version};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -18,9 +19,12 @@ use truc_exchange::{Draft, Failed, Reply};
 use truc_message::{CanonicalPath, CanonicalQuery};
 use truc_model::{Clock, Fault, FaultCode, MessageId, ServiceId};
 
+use crate::body::{CallerBody, Read};
 use crate::config::EdgeConfig;
+use crate::connection::{Caller, ClientConnections};
 use crate::fault_response::{self, Wish};
-use crate::reply::{self, Asked};
+use crate::reply::{self, Asked, ReplyBody};
+use crate::signed_documents::{self, EdgeEvidence};
 use crate::target::{Target, encode};
 use crate::{body, fields, list_clients, target};
 
@@ -34,12 +38,17 @@ pub trait EdgeDirectory: Send + Sync {
 pub(crate) struct Edge {
     pub(crate) consumer: Arc<dyn ConsumerSide>,
     pub(crate) directory: Arc<dyn EdgeDirectory>,
+    pub(crate) evidence: Arc<dyn EdgeEvidence>,
+    /// How each subsystem's information system must be connected.
+    pub(crate) connections: Arc<ArcSwap<ClientConnections>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) config: EdgeConfig,
     /// One permit per byte of bodies being read.
-    pub(crate) bodies: Semaphore,
+    pub(crate) bodies: Arc<Semaphore>,
     /// One permit per call under way.
     pub(crate) calls: Arc<Semaphore>,
+    /// One permit per request for signed documents under way.
+    pub(crate) documents: Arc<Semaphore>,
     /// Connections and calls, so that the stop can wait for them.
     pub(crate) tasks: TaskTracker,
     /// Cuts what has not ended when the time to drain is over.
@@ -59,18 +68,15 @@ fn unsent(fault: Fault) -> Failed {
 
 impl Edge {
     /// Answers one request; every failure is an answer too.
-    pub(crate) async fn answer(
-        &self,
-        request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, Infallible> {
-        let (head, mut incoming) = request.into_parts();
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Result<Response<ReplyBody>, Infallible> {
+        let (head, incoming) = request.into_parts();
+        let mut body = CallerBody::new(incoming);
         let wish = Wish::of(&head.method, &head.headers);
-        Ok(match self.handle(&head, &mut incoming, wish).await {
+        Ok(match self.handle(&head, &mut body, wish).await {
             Ok(response) => response,
             Err(failed) => {
-                let EdgeConfig { body_limit, body_timeout, .. } = self.config;
-                body::discard(&mut incoming, &head.headers, body_limit, body_timeout).await;
-                self.refuse(&failed, wish)
+                body.discard(&head.headers).await;
+                self.refuse(&failed, wish).map(Either::Left)
             }
         })
     }
@@ -78,15 +84,26 @@ impl Edge {
     async fn handle(
         &self,
         head: &Parts,
-        incoming: &mut Incoming,
+        body: &mut CallerBody,
         wish: Wish,
-    ) -> Result<Response<Full<Bytes>>, Failed> {
+    ) -> Result<Response<ReplyBody>, Failed> {
         match target::parse(&head.method, &head.uri).map_err(unsent)? {
-            Target::ListClients { instance } => self.list_clients(instance.as_deref(), wish).map_err(unsent),
+            Target::ListClients { instance } => {
+                let listed = self.list_clients(instance.as_deref(), wish).map_err(unsent)?;
+                Ok(listed.map(Either::Left))
+            }
+            Target::SignedDocuments => Ok(signed_documents::answer(self, head).await.map(Either::Left)),
             Target::Call { service, path, query } => {
-                self.call(head, incoming, Address { service, path, query }).await
+                self.admit(head).map_err(unsent)?;
+                self.call(head, body, Address { service, path, query }).await
             }
         }
+    }
+
+    /// The caller's connection must be the one set for the subsystem that it names.
+    fn admit(&self, head: &Parts) -> Result<(), Fault> {
+        let client = fields::client(&head.headers)?;
+        self.connections.load().judge(&client, &Caller::of(&head.extensions))
     }
 
     fn list_clients(&self, instance: Option<&str>, wish: Wish) -> Result<Response<Full<Bytes>>, Fault> {
@@ -99,16 +116,14 @@ impl Edge {
     async fn call(
         &self,
         head: &Parts,
-        incoming: &mut Incoming,
+        body: &mut CallerBody,
         address: Address,
-    ) -> Result<Response<Full<Bytes>>, Failed> {
+    ) -> Result<Response<ReplyBody>, Failed> {
         let split_cookies = head.version >= Version::HTTP_2;
         let taken = fields::take(&head.headers, split_cookies).map_err(unsent)?;
-        let (bytes, room) = body::read(incoming, &self.config, &self.bodies).await.map_err(unsent)?;
+        let Read { body, hash } = body.read(&self.config, &self.bodies).await.map_err(unsent)?;
         // Only now: slow bodies must not use up the calls.
         let permit = self.permit().map_err(unsent)?;
-        drop(room);
-        let (body, body_hash) = body::digest(bytes).await.map_err(unsent)?;
         let method = head.method.as_str().to_owned();
         let asked = Asked {
             client: taken.client.clone(),
@@ -117,7 +132,7 @@ impl Edge {
             method: method.clone(),
             target: hashed_target(&address),
             surviving: taken.surviving,
-            body: body_hash,
+            body: hash,
         };
         let draft = Draft {
             client: taken.client,
@@ -146,7 +161,6 @@ impl Edge {
     async fn carry_out(&self, draft: Draft, permit: OwnedSemaphorePermit) -> Result<Reply, Failed> {
         let consumer = Arc::clone(&self.consumer);
         let halt = self.halt.clone();
-        let backstop = self.config.call_backstop;
         let task = self.tasks.spawn(async move {
             let _under_way = permit;
             let cut = |why: &str| unsent(Fault::consumer(FaultCode::OutcomeUnknown, why));
@@ -154,7 +168,6 @@ impl Edge {
                 biased;
                 outcome = consumer.call(draft) => outcome,
                 () = halt.cancelled() => Err(cut("the node stopped before the exchange had ended")),
-                () = tokio::time::sleep(backstop) => Err(cut("the exchange outlived every deadline: report this")),
             }
         });
         let died =

@@ -8,9 +8,10 @@
 //! - `detail` is the trace id, as in X-Road: the exchange's id, or a fresh one that the log names too.
 //! - The fault's own detail is for the operator and goes to the log only. Where the caller's own request is at fault it is
 //!   also told to the caller, as `reason` and at the end of `message`: it speaks of the caller's input and of nothing else.
+//!   So is the notice of a paused service.
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::{Map, Value, json};
@@ -91,6 +92,9 @@ pub(crate) fn own(status: u16, media_type: &str, body: String, head: bool) -> Re
     response
 }
 
+/// What a 401 must name (RFC 9110 §15.5.2). No registered scheme stands for TLS client certificates.
+pub(crate) const CHALLENGE: &str = "TLS-Client-Certificate";
+
 /// Longest reason told, in characters: part of it may come from another node.
 const REASON_LIMIT: usize = 500;
 
@@ -101,7 +105,14 @@ fn reason(fault: &Fault) -> Option<String> {
     }
     // The provider's node says so of what the caller itself sent, and never repeats a path or a body.
     let of_the_request = matches!(fault.code, FaultCode::Malformed | FaultCode::NoRight);
-    let told = fault.side == Side::Client || (fault.side == Side::ServerProxy && of_the_request);
+    // This node says so of what the caller itself showed or named.
+    let of_the_caller = matches!(fault.code, FaultCode::ClientNotAuthenticated | FaultCode::UnknownNode);
+    let told = match fault.side {
+        Side::Client => true,
+        Side::ClientProxy => of_the_caller,
+        // The notice of a paused service is written for callers (X-Road ug-ss 6.3).
+        Side::ServerProxy => of_the_request || fault.code == FaultCode::ServiceDisabled,
+    };
     let plain = |c: char| if c.is_control() { ' ' } else { c };
     (told && !fault.detail.is_empty()).then(|| fault.detail.chars().take(REASON_LIMIT).map(plain).collect())
 }
@@ -147,6 +158,9 @@ pub(crate) fn render(
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&kind) {
         headers.insert("x-road-error", value);
+    }
+    if fault.code == FaultCode::ClientNotAuthenticated {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
     }
     if let Some(seconds) = seconds {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));

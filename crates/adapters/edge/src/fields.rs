@@ -92,10 +92,7 @@ pub(crate) fn take(headers: &HeaderMap, split_cookies: bool) -> Result<Taken, Fa
         )));
     }
     headers.keys().try_for_each(|name| not_mistakable(name.as_str()))?;
-    let client = one(headers, "x-road-client", 1024)?.ok_or_else(|| {
-        malformed("the X-Road-Client header is missing: {instance}/{class}/{member}/{subsystem}")
-    })?;
-    let client = target::subsystem(&client, "X-Road-Client")?;
+    let client = client(headers)?;
     let connection: Vec<String> =
         connection_names(headers).into_iter().filter(|name| !NAMED.contains(&name.as_str())).collect();
     let mut surviving = Fields::with_capacity(headers.len());
@@ -118,7 +115,20 @@ pub(crate) fn take(headers: &HeaderMap, split_cookies: bool) -> Result<Taken, Fa
     })
 }
 
+/// The subsystem that `X-Road-Client` names.
+///
+/// # Errors
+/// MALFORMED.
+pub(crate) fn client(headers: &HeaderMap) -> Result<SubsystemId, Fault> {
+    let client = one(headers, "x-road-client", 1024)?.ok_or_else(|| {
+        malformed("the X-Road-Client header is missing: {instance}/{class}/{member}/{subsystem}")
+    })?;
+    target::subsystem(&client, "X-Road-Client")
+}
+
 fn context(headers: &HeaderMap) -> Result<CallContext, Fault> {
+    let represented_party = one(headers, "x-road-represented-party", 256)?;
+    represented_party.as_deref().map(target::represented_party).transpose()?;
     let target = one(headers, "x-road-security-server", 1024)?;
     Ok(CallContext {
         user_id: one(headers, "x-road-userid", 256)?,
@@ -126,7 +136,7 @@ fn context(headers: &HeaderMap) -> Result<CallContext, Fault> {
         purpose: ours(headers, "truc-purpose", 1024)?,
         legal_basis: ours(headers, "truc-legal-basis", 1024)?,
         consent: ours(headers, "truc-consent", 1024)?,
-        represented_party: one(headers, "x-road-represented-party", 256)?,
+        represented_party,
         issue: one(headers, "x-road-issue", 256)?,
         client_message_id: one(headers, "x-road-id", 256)?,
         idempotency_key: once(headers, "idempotency-key")?

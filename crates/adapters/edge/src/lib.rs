@@ -9,23 +9,35 @@
 //! - `{METHOD} /r1/{instance}/{class}/{member}/{subsystem}/{service}[/path][?query]` with `X-Road-Client`. The
 //!   metaservices `listMethods`, `allowedMethods` and `getOpenAPI` are calls like any other.
 //! - `GET /listClients[?xRoadInstance=]`, answered from this node's directory, unsigned.
+//! - `GET /asic` and `GET /verificationconf`: the signed documents of a subsystem's own exchanges, and what checks them.
+//!
+//! It comes over plain HTTP or over TLS, and must be connected as its subsystem's [`Connection`] says.
 //!
 //! A caller that hangs up does not cancel its call: the exchange runs to its stated end, so that the evidence says what
 //! happened.
 
 mod body;
 mod config;
+mod connection;
 mod edge;
 mod ext_value;
 mod fault_response;
 mod fields;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod list_clients;
 mod reply;
 pub mod request_hash;
 mod server;
+mod signed_documents;
 mod target;
+mod tls;
 mod watched;
 
 pub use config::{EdgeConfig, ExposedPlainHttp, check_plain_http};
+pub use connection::{ClientConnections, Connection};
 pub use edge::EdgeDirectory;
-pub use server::serve;
+pub use server::{EdgeDoors, EdgePorts, serve};
+pub use signed_documents::{Document, DocumentError, DocumentQuestion, EdgeEvidence, Wanted, file_name};
+pub use tls::{EdgeIdentity, EdgeIdentityError};

@@ -39,6 +39,31 @@ impl BodyHash {
     }
 }
 
+/// Hashes a body that comes piece by piece.
+pub(crate) struct BodyHasher {
+    context: Context,
+    any: bool,
+}
+
+impl Default for BodyHasher {
+    fn default() -> Self {
+        Self { context: Context::new(&SHA512), any: false }
+    }
+}
+
+impl BodyHasher {
+    pub(crate) fn update(&mut self, piece: &[u8]) {
+        self.context.update(piece);
+        self.any |= !piece.is_empty();
+    }
+    /// The hash of what has come so far.
+    pub(crate) fn hash(&self) -> BodyHash {
+        let mut out = [0; 64];
+        out.copy_from_slice(self.context.clone().finish().as_ref());
+        BodyHash(self.any.then_some(out))
+    }
+}
+
 /// The bytes that stand for the request's head. `fields` have lower-case names.
 pub fn block(
     method: &str,

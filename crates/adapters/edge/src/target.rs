@@ -21,6 +21,8 @@ pub(crate) enum Target {
         /// The `xRoadInstance` parameter.
         instance: Option<String>,
     },
+    /// `/asic` or `/verificationconf`: judged further on, since their mistakes are told in plain text.
+    SignedDocuments,
 }
 
 pub(crate) fn malformed(detail: impl Into<String>) -> Fault {
@@ -40,10 +42,11 @@ pub(crate) fn parse(method: &Method, uri: &Uri) -> Result<Target, Fault> {
         return call(address, uri.query());
     }
     match uri.path() {
+        "/asic" | "/verificationconf" => Ok(Target::SignedDocuments),
         "/listClients" if matches!(*method, Method::GET | Method::HEAD) => list_clients(uri.query()),
         "/listClients" => Err(malformed("listClients is asked with GET")),
         path => Err(malformed(version(path).map_or_else(
-            || "this node answers /r1/{instance}/{class}/{member}/{subsystem}/{service}[/path][?query] and /listClients".into(),
+            || "this node answers /r1/{instance}/{class}/{member}/{subsystem}/{service}[/path][?query], /listClients, /asic and /verificationconf".into(),
             |other| format!("version r{other} of the REST protocol is not spoken here, only r1"),
         ))),
     }
@@ -111,6 +114,27 @@ pub(crate) fn subsystem(text: &str, what: &str) -> Result<SubsystemId, Fault> {
 pub(crate) fn node(text: &str, what: &str) -> Result<NodeId, Fault> {
     let [instance, class, member, code] = four(text, what)?;
     named(what, NodeId::new(&instance, &class, &member, &code))
+}
+
+/// The party that a call is made for: `[class/]code`, each part percent-encoded on its own (X-Road pr-3rd 3). The class may be
+/// foreign to the bus, so only the form is looked at; the text travels as it was given.
+///
+/// # Errors
+/// MALFORMED.
+pub(crate) fn represented_party(text: &str) -> Result<(), Fault> {
+    const WHAT: &str = "X-Road-Represented-Party";
+    let parts: Vec<&str> = text.split('/').collect();
+    let parts = match parts.as_slice() {
+        [code] => decode::<1>(&[code], WHAT)?.to_vec(),
+        [class, code] => decode::<2>(&[class, code], WHAT)?.to_vec(),
+        _ => return Err(malformed(format!("{WHAT} is [class/]code, one or two parts"))),
+    };
+    if parts.iter().any(|part| part.trim().is_empty() || part.contains('/')) {
+        return Err(malformed(format!(
+            "{WHAT} is [class/]code, and no part of it may be empty or hold a '/'"
+        )));
+    }
+    Ok(())
 }
 
 fn list_clients(query: Option<&str>) -> Result<Target, Fault> {
@@ -202,5 +226,28 @@ mod tests {
         );
         assert!(subsystem("VN/GOV/H26", "X-Road-Client").is_err());
         assert!(node("VN/GOV/H26/ss1/x", "X-Road-Security-Server").is_err());
+    }
+
+    #[test]
+    fn a_represented_party_is_a_code_with_or_without_a_class() {
+        for fine in ["0123456789", "COM/0123456789", "KHAC/Công%20ty".replace('ô', "%C3%B4").as_str()] {
+            represented_party(fine).unwrap();
+        }
+        for wrong in ["", "/", "COM/", "/0123", "a/b/c", "COM/a b", "COM/%zz", "COM/a%2Fb", "COM/.."] {
+            assert!(represented_party(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn parts_are_decoded_once_and_never_twice() {
+        // %252e is the text "%2e" and not a dot: nothing behind this may decode it again, so it stays as it was written.
+        let Target::Call { path, .. } = read("/r1/VN/GOV/G01/a/b/%252e%252e/c").unwrap() else { panic!() };
+        assert_eq!(path.as_str(), "/%252e%252e/c");
+        assert_eq!(path.segments(), ["%2e%2e", "c"]);
+        for id in ["/r1/VN/GOV/G01/a/b%252Fc", "/r1/VN/GOV/G01/a%2Fb/c", "/r1/VN/GOV/G01/a/b%25"] {
+            assert!(read(id).is_err(), "{id}: '%' and '/' are in no identifier");
+        }
+        let cap = format!("/r1/VN/GOV/G01/a/b/{}", "x".repeat(7999));
+        assert!(read(&cap).is_ok() && read(&format!("{cap}x")).is_err());
     }
 }

@@ -4,17 +4,20 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
+use truc_message::Body;
 use truc_model::Fingerprint;
 
-/// How long one side waits for the other to begin, and then for each chunk.
-pub(crate) const PROGRESS: Duration = Duration::from_secs(30);
+use crate::intake::{NotTaken, PROGRESS};
 
 /// How much later than the body's first chunk its ticket frame may come.
 const TICKET_LATE: Duration = Duration::from_secs(10);
+
+/// Pieces of a flowing body that wait for the one who fetches it.
+const PIECES: usize = 4;
 
 /// Names a body: 32 random bytes, good once.
 pub(crate) type Ticket = [u8; 32];
@@ -25,16 +28,44 @@ pub(crate) fn new_ticket() -> Option<Ticket> {
     Some(ticket)
 }
 
-struct Wanted {
+/// A body that an exchange waits for.
+pub(crate) struct Wanted {
     peer: Fingerprint,
-    length: u64,
-    deliver: oneshot::Sender<Bytes>,
+    /// Its length, where the header told it.
+    pub(crate) announced: Option<u64>,
+    /// How long it may become.
+    pub(crate) limit: u64,
+    /// Says that it has begun to come.
+    pub(crate) begun: oneshot::Sender<()>,
+    /// Takes it.
+    pub(crate) deliver: oneshot::Sender<Result<Body, NotTaken>>,
 }
 
 struct Offered {
     peer: Fingerprint,
-    body: Bytes,
+    body: Offer,
     until: Instant,
+}
+
+/// A body held ready.
+pub(crate) enum Offer {
+    /// Here already.
+    Whole(Bytes),
+    /// Still coming; an error says that the rest will not.
+    Flowing(mpsc::Receiver<Result<Bytes, BrokeOff>>),
+}
+
+/// A flowing body ended before its end.
+#[derive(Debug)]
+pub(crate) struct BrokeOff;
+
+impl Offer {
+    const fn held(&self) -> usize {
+        match self {
+            Self::Whole(bytes) => bytes.len(),
+            Self::Flowing(_) => 0,
+        }
+    }
 }
 
 /// The bodies that a provider's node waits for and holds ready.
@@ -53,7 +84,8 @@ const OFFERED_BYTES: usize = 256 * 1024 * 1024;
 pub(crate) struct Waiting {
     bodies: Arc<Bodies>,
     ticket: Ticket,
-    arrives: oneshot::Receiver<Bytes>,
+    begins: oneshot::Receiver<()>,
+    arrives: oneshot::Receiver<Result<Body, NotTaken>>,
 }
 
 impl Drop for Waiting {
@@ -63,30 +95,35 @@ impl Drop for Waiting {
 }
 
 impl Waiting {
-    /// The body, once `Send` has brought it whole; `None` when it never comes. Progress is watched by the sender's stream;
-    /// this bounds the beginning and, at 64 KiB a second, the whole.
-    pub(crate) async fn body(mut self, length: u64) -> Option<Bytes> {
-        let whole = PROGRESS + Duration::from_secs(length / (64 * 1024));
-        timeout(whole, &mut self.arrives).await.ok()?.ok()
+    /// The body, once `Send` has brought it whole. This bounds its beginning; from then on its stream watches its progress.
+    pub(crate) async fn body(mut self) -> Result<Body, NotTaken> {
+        let begun = timeout(PROGRESS, &mut self.begins).await;
+        if !matches!(begun, Ok(Ok(()))) {
+            return Err(NotTaken::Late);
+        }
+        (&mut self.arrives).await.unwrap_or(Err(NotTaken::Late))
     }
 }
 
 impl Bodies {
-    /// Expects `peer` to send a body of `length` under `ticket`.
-    pub(crate) fn want(self: &Arc<Self>, ticket: Ticket, peer: Fingerprint, length: u64) -> Waiting {
+    /// Expects `peer` to send a body under `ticket`.
+    pub(crate) fn want(
+        self: &Arc<Self>,
+        ticket: Ticket,
+        peer: Fingerprint,
+        announced: Option<u64>,
+        limit: u64,
+    ) -> Waiting {
         let (deliver, arrives) = oneshot::channel();
-        let wanted = Wanted { peer, length, deliver };
+        let (begun, begins) = oneshot::channel();
+        let wanted = Wanted { peer, announced, limit, begun, deliver };
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner).insert(ticket, wanted);
         self.appeared.notify_waiters();
-        Waiting { bodies: Arc::clone(self), ticket, arrives }
+        Waiting { bodies: Arc::clone(self), ticket, begins, arrives }
     }
 
     /// Finds who waits for `ticket`; a body may arrive a moment before its ticket frame.
-    pub(crate) async fn claim(
-        &self,
-        ticket: Ticket,
-        peer: Fingerprint,
-    ) -> Option<(u64, oneshot::Sender<Bytes>)> {
+    pub(crate) async fn claim(&self, ticket: Ticket, peer: Fingerprint) -> Option<Wanted> {
         let until = Instant::now() + TICKET_LATE;
         loop {
             let appeared = self.appeared.notified();
@@ -97,21 +134,34 @@ impl Bodies {
         }
     }
 
-    fn take(&self, ticket: Ticket, peer: Fingerprint) -> Option<(u64, oneshot::Sender<Bytes>)> {
+    fn take(&self, ticket: Ticket, peer: Fingerprint) -> Option<Wanted> {
         let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
         if wanted.get(&ticket)?.peer != peer {
             return None;
         }
-        wanted.remove(&ticket).map(|w| (w.length, w.deliver))
+        wanted.remove(&ticket)
     }
 
     /// Holds `body` ready for `peer`; `None` when too many are held already.
     pub(crate) fn offer(&self, peer: Fingerprint, body: Bytes) -> Option<Ticket> {
+        self.hold(peer, Offer::Whole(body))
+    }
+
+    /// Holds a body that is still coming ready for `peer`, and takes its pieces.
+    pub(crate) fn offer_flowing(
+        &self,
+        peer: Fingerprint,
+    ) -> Option<(Ticket, mpsc::Sender<Result<Bytes, BrokeOff>>)> {
+        let (pieces, flowing) = mpsc::channel(PIECES);
+        Some((self.hold(peer, Offer::Flowing(flowing))?, pieces))
+    }
+
+    fn hold(&self, peer: Fingerprint, body: Offer) -> Option<Ticket> {
         let now = Instant::now();
         let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
         offered.retain(|_, offer| offer.until > now);
-        let held: usize = offered.values().map(|offer| offer.body.len()).sum();
-        if offered.len() >= OFFERS || held + body.len() > OFFERED_BYTES {
+        let held: usize = offered.values().map(|offer| offer.body.held()).sum();
+        if offered.len() >= OFFERS || held + body.held() > OFFERED_BYTES {
             return None;
         }
         let ticket = new_ticket()?;
@@ -120,53 +170,13 @@ impl Bodies {
     }
 
     /// Gives an offered body out, once, to the peer it is for.
-    pub(crate) fn fetch(&self, ticket: Ticket, peer: Fingerprint) -> Option<Bytes> {
+    pub(crate) fn fetch(&self, ticket: Ticket, peer: Fingerprint) -> Option<Offer> {
         let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
-        if offered.get(&ticket)?.peer != peer {
+        let offer = offered.get(&ticket)?;
+        if offer.peer != peer || offer.until <= Instant::now() {
             return None;
         }
         offered.remove(&ticket).map(|offer| offer.body)
-    }
-}
-
-/// A big body with the room that it takes in memory.
-struct HeldBody {
-    body: Bytes,
-    _room: OwnedSemaphorePermit,
-}
-
-impl AsRef<[u8]> for HeldBody {
-    fn as_ref(&self) -> &[u8] {
-        &self.body
-    }
-}
-
-/// The body, with the room that it takes given back when nobody holds it any more.
-pub(crate) fn held(body: Bytes, room: OwnedSemaphorePermit) -> Bytes {
-    Bytes::from_owner(HeldBody { body, _room: room })
-}
-
-/// Collects chunks up to exactly `length`.
-pub(crate) struct Collector {
-    length: u64,
-    bytes: BytesMut,
-}
-
-impl Collector {
-    pub(crate) fn new(length: u64) -> Self {
-        Self { length, bytes: BytesMut::new() }
-    }
-    /// False when the body would become longer than announced.
-    pub(crate) fn push(&mut self, chunk: &[u8]) -> bool {
-        let fits = self.bytes.len() as u64 + chunk.len() as u64 <= self.length;
-        if fits {
-            self.bytes.extend_from_slice(chunk);
-        }
-        fits
-    }
-    /// The body, if it is whole.
-    pub(crate) fn whole(self) -> Option<Bytes> {
-        (self.bytes.len() as u64 == self.length).then(|| self.bytes.freeze())
     }
 }
 
@@ -178,16 +188,23 @@ mod tests {
         (Fingerprint([1; 32]), Fingerprint([2; 32]))
     }
 
+    fn whole(offer: Option<Offer>) -> Option<Bytes> {
+        match offer? {
+            Offer::Whole(bytes) => Some(bytes),
+            Offer::Flowing(_) => None,
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn an_offer_is_for_one_peer_once_and_for_a_while() {
         let bodies = Bodies::default();
         let (theirs, other) = peers();
         let body = Bytes::from_static(b"body");
         let ticket = bodies.offer(theirs, body.clone()).unwrap();
-        assert_eq!(bodies.fetch(ticket, other), None);
-        assert_eq!(bodies.fetch([0; 32], theirs), None);
-        assert_eq!(bodies.fetch(ticket, theirs), Some(body.clone()));
-        assert_eq!(bodies.fetch(ticket, theirs), None);
+        assert!(bodies.fetch(ticket, other).is_none());
+        assert!(bodies.fetch([0; 32], theirs).is_none());
+        assert_eq!(whole(bodies.fetch(ticket, theirs)), Some(body.clone()));
+        assert!(bodies.fetch(ticket, theirs).is_none());
         for _ in 0..OFFERS {
             bodies.offer(theirs, body.clone()).unwrap();
         }
@@ -209,24 +226,28 @@ mod tests {
     async fn a_body_is_taken_from_the_peer_that_announced_it() {
         let bodies = Arc::new(Bodies::default());
         let (theirs, other) = peers();
-        let waiting = bodies.want([7; 32], theirs, 4);
+        let waiting = bodies.want([7; 32], theirs, Some(4), 9);
         assert!(bodies.claim([7; 32], other).await.is_none(), "another peer's ticket");
-        let (length, deliver) = bodies.claim([7; 32], theirs).await.unwrap();
-        assert_eq!(length, 4);
-        deliver.send(Bytes::from_static(b"body")).unwrap();
-        assert_eq!(waiting.body(4).await.unwrap().as_ref(), b"body");
+        let wanted = bodies.claim([7; 32], theirs).await.unwrap();
+        assert_eq!((wanted.announced, wanted.limit), (Some(4), 9));
+        let body = Body::new(Bytes::from_static(b"body"));
+        wanted.begun.send(()).unwrap();
+        wanted.deliver.send(Ok(body.clone())).unwrap();
+        assert_eq!(waiting.body().await, Ok(body));
         assert!(bodies.claim([7; 32], theirs).await.is_none(), "good once");
-        drop(bodies.want([8; 32], theirs, 4));
+        drop(bodies.want([8; 32], theirs, Some(4), 9));
         assert!(bodies.claim([8; 32], theirs).await.is_none(), "nobody waits any longer");
     }
 
-    #[test]
-    fn a_body_has_exactly_its_length() {
-        let mut collector = Collector::new(4);
-        assert!(collector.push(b"bod") && !collector.push(b"y!"));
-        assert!(collector.whole().is_none());
-        let mut collector = Collector::new(4);
-        assert!(collector.push(b"body"));
-        assert_eq!(collector.whole().unwrap().as_ref(), b"body");
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_never_begins_or_is_given_up_is_late() {
+        let bodies = Arc::new(Bodies::default());
+        let theirs = peers().0;
+        assert_eq!(bodies.want([7; 32], theirs, None, 9).body().await, Err(NotTaken::Late));
+        let waiting = bodies.want([8; 32], theirs, None, 9);
+        let wanted = bodies.claim([8; 32], theirs).await.unwrap();
+        wanted.begun.send(()).unwrap();
+        drop(wanted.deliver);
+        assert_eq!(waiting.body().await, Err(NotTaken::Late));
     }
 }

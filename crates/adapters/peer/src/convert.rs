@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use truc_exchange::ports::Beginning;
 use truc_message::{Body, Leaf, Parts, Secret, Signature};
 use truc_model::{Digest, Fault, FaultCode};
 use truc_wire::peer as wire;
@@ -60,23 +61,30 @@ pub(crate) fn leaf_from_wire(recorded: &wire::Recorded) -> Result<Leaf, BadFrame
 
 /// The `open` frame of a message; statuses travel whole here and are thinned out when the stream writes them.
 pub(crate) fn open_to_wire(parts: &Parts) -> wire::Open {
-    wire::Open {
+    beginning_to_wire(Beginning {
         header: parts.header.clone(),
-        secrets: parts
-            .secrets
+        secrets: parts.secrets.clone(),
+        statuses: parts.statuses.clone(),
+        announced: Some(parts.body.len()),
+    })
+}
+
+/// The `open` frame of a message whose body follows as it comes.
+pub(crate) fn beginning_to_wire(beginning: Beginning) -> wire::Open {
+    let Beginning { header, secrets, statuses, announced } = beginning;
+    wire::Open {
+        header,
+        secrets: secrets
             .iter()
             .map(|s| wire::Secret {
                 salt: Bytes::copy_from_slice(&s.salt),
                 value: Bytes::copy_from_slice(&s.value),
             })
             .collect(),
-        status_digests: parts
-            .statuses
-            .iter()
-            .map(|s| Bytes::copy_from_slice(Digest::of(s).as_bytes()))
-            .collect(),
-        statuses: parts.statuses.clone(),
-        body_length: parts.body.len() as u64,
+        status_digests: statuses.iter().map(|s| Bytes::copy_from_slice(Digest::of(s).as_bytes())).collect(),
+        statuses,
+        body_length: announced.unwrap_or_default(),
+        length_unknown: announced.is_none(),
     }
 }
 
@@ -93,11 +101,7 @@ pub(crate) fn signature_from_wire(signature: Option<wire::Signature>) -> Result<
 }
 
 /// Puts a message together from its `open` frame, body and signature.
-pub(crate) fn parts_from_wire(
-    open: wire::Open,
-    body: Bytes,
-    signature: Signature,
-) -> Result<Parts, BadFrame> {
+pub(crate) fn parts_from_wire(open: wire::Open, body: Body, signature: Signature) -> Result<Parts, BadFrame> {
     let secrets = open
         .secrets
         .iter()
@@ -106,17 +110,17 @@ pub(crate) fn parts_from_wire(
             Ok(Secret { salt, value: s.value.to_vec() })
         })
         .collect::<Result<_, BadFrame>>()?;
-    if open.body_length != body.len() as u64 {
+    if !open.length_unknown && open.body_length != body.len() {
         return Err(BadFrame::Length);
     }
-    Ok(Parts { header: open.header, body: Body::new(body), secrets, signature, statuses: open.statuses })
+    Ok(Parts { header: open.header, body, secrets, signature, statuses: open.statuses })
 }
 
 /// A whole message in one frame, as refusals and recorded answers travel.
 pub(crate) fn whole_to_wire(parts: &Parts) -> wire::Refusal {
     wire::Refusal {
         open: Some(open_to_wire(parts)),
-        body: parts.body.bytes().clone(),
+        body: parts.body.bytes().cloned().unwrap_or_default(),
         signature: Some(signature_to_wire(&parts.signature)),
     }
 }
@@ -126,7 +130,7 @@ pub(crate) fn whole_from_wire(refusal: wire::Refusal) -> Result<Parts, BadFrame>
     if refusal.body.len() > SMALL_BODY {
         return Err(BadFrame::Length);
     }
-    parts_from_wire(open, refusal.body, signature_from_wire(refusal.signature)?)
+    parts_from_wire(open, Body::new(refusal.body), signature_from_wire(refusal.signature)?)
 }
 
 pub(crate) fn frame(exchange: u64, kind: wire::frame::Kind) -> wire::Frame {
@@ -154,7 +158,7 @@ mod tests {
         let fault = fault.with_retry_after(Duration::from_secs(2));
         vec![
             ("open", Kind::Open(open_to_wire(&parts))),
-            ("data", Kind::Data(wire::Data { bytes: parts.body.bytes().clone() })),
+            ("data", Kind::Data(wire::Data { bytes: parts.body.bytes().cloned().unwrap() })),
             ("signature", Kind::Signature(signature_to_wire(&parts.signature))),
             ("recorded", Kind::Recorded(leaf_to_wire(leaf))),
             ("refusal", Kind::Refusal(whole_to_wire(&parts))),

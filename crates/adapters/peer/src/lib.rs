@@ -6,10 +6,15 @@
 
 mod acceptor;
 mod bodies;
+mod body_calls;
 mod connections;
 mod conversation;
 mod convert;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
+mod intake;
 mod link;
 mod reader;
 mod server;

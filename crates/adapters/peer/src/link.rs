@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{StreamExt as _, stream};
+use futures::StreamExt as _;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_stream::wrappers::ReceiverStream;
@@ -20,19 +20,21 @@ use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 use truc_directory::NodeEntry;
 use truc_exchange::ports::{Conversation, CurrentDirectory, LinkError, PastOutcome, PeerLink};
-use truc_message::Peer;
+use truc_message::{Peer, Spool};
 use truc_model::{Clock, Digest, MessageId, NodeId};
 use truc_wire::peer as wire;
 use truc_wire::peer::peer_client::PeerClient;
 
-use crate::bodies::{Collector, PROGRESS, Ticket, held};
+use crate::bodies::Ticket;
+use crate::body_calls::BodyCalls;
 use crate::connections::Connections;
 use crate::conversation::{End, StreamConversation};
 use crate::convert::{BadFrame, fault_from_wire, leaf_from_wire, whole_from_wire};
 use crate::identity::{Identity, IdentityError};
+use crate::intake::Intake;
 use crate::stream::{Arrived, StatusesSeen, StatusesSent};
 use crate::tls::{Handshakes, client_config};
-use crate::{CHUNK, EXCHANGE_QUEUE, MESSAGE_LIMIT, STREAM_QUEUE};
+use crate::{EXCHANGE_QUEUE, MESSAGE_LIMIT, STREAM_QUEUE};
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -45,7 +47,7 @@ pub struct PeerLinks {
     handshakes: Arc<Handshakes>,
     clock: Arc<dyn Clock>,
     connections: Connections,
-    body_memory: Arc<Semaphore>,
+    intake: Intake,
     /// One slot a node; its async lock makes concurrent callers share one attempt to connect.
     slots: Mutex<HashMap<NodeId, Slot>>,
     tasks: TaskTracker,
@@ -71,17 +73,11 @@ struct Connection {
     out: mpsc::Sender<wire::Frame>,
     queues: Queues,
     next: AtomicU64,
-    memory: Arc<Semaphore>,
-}
-
-/// Carries big bodies over the connection that an exchange runs on.
-pub(crate) struct BodyCalls {
-    client: PeerClient<Channel>,
-    memory: Arc<Semaphore>,
+    intake: Intake,
 }
 
 impl PeerLinks {
-    /// Links of the node with this TLS identity, judging peers by `directory`.
+    /// Links of the node with this TLS identity, judging peers by `directory`; bodies too big for memory go to `spool`.
     ///
     /// # Errors
     /// [`IdentityError`] when TLS cannot be set up with it.
@@ -90,12 +86,13 @@ impl PeerLinks {
         directory: Arc<dyn CurrentDirectory>,
         clock: Arc<dyn Clock>,
         connections: Connections,
+        spool: Arc<dyn Spool>,
     ) -> Result<Self, IdentityError> {
         let handshakes = Handshakes::new(directory, Arc::clone(&clock));
         let tls = TlsConnector::from(Arc::new(client_config(&handshakes, identity)?));
-        let body_memory = Arc::new(Semaphore::new(BODY_MEMORY));
+        let intake = Intake::new(BODY_MEMORY, spool);
         let (slots, tasks) = (Mutex::default(), TaskTracker::new());
-        Ok(Self { tls, handshakes, clock, connections, body_memory, slots, tasks })
+        Ok(Self { tls, handshakes, clock, connections, intake, slots, tasks })
     }
 
     /// Ends every connection and waits for the tasks that read them.
@@ -159,7 +156,7 @@ impl PeerLinks {
             out,
             queues,
             next,
-            memory: Arc::clone(&self.body_memory),
+            intake: self.intake.clone(),
         })
     }
 
@@ -244,7 +241,7 @@ async fn read_stream(mut incoming: tonic::Streaming<wire::Frame>, queues: Queues
     queues.insert(ENDED, mpsc::channel(1).0);
 }
 
-fn status_text(status: &tonic::Status) -> String {
+pub(crate) fn status_text(status: &tonic::Status) -> String {
     format!("{:?}: {}", status.code(), status.message())
 }
 
@@ -263,7 +260,7 @@ impl Connection {
         let forget = Box::new(move || {
             queues.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
         });
-        let end = End::Consumer(BodyCalls { client: self.client.clone(), memory: Arc::clone(&self.memory) });
+        let end = End::Consumer(BodyCalls { client: self.client.clone(), intake: self.intake.clone() });
         let (peer, statuses, out) = (self.peer.clone(), self.statuses.clone(), self.out.clone());
         StreamConversation::new(number, peer, statuses, frames, out, end, forget)
     }
@@ -309,8 +306,8 @@ async fn past_from_wire(
                 let ticket: Ticket = ticket.as_ref().try_into().map_err(|_| bad(BadFrame::Digest))?;
                 let length = message.open.as_ref().map_or(0, |open| open.body_length);
                 let calls =
-                    BodyCalls { client: connection.client.clone(), memory: Arc::clone(&connection.memory) };
-                let body = calls.fetch(ticket, length).await?;
+                    BodyCalls { client: connection.client.clone(), intake: connection.intake.clone() };
+                let body = calls.fetch(ticket, Some(length)).await?;
                 let open = message.open.take().ok_or_else(|| bad(BadFrame::Empty))?;
                 let signature = crate::convert::signature_from_wire(message.signature).map_err(bad)?;
                 let parts = crate::convert::parts_from_wire(open, body, signature).map_err(bad)?;
@@ -323,55 +320,3 @@ async fn past_from_wire(
 
 /// Bytes of fetched bodies held in memory at once.
 const BODY_MEMORY: usize = 256 * 1024 * 1024;
-
-/// Largest body that one exchange may bring into this node's memory.
-const BODY_LIMIT: u64 = 64 * 1024 * 1024;
-
-impl BodyCalls {
-    /// Sends a big body under `ticket`.
-    pub(crate) async fn send(&self, ticket: Ticket, body: Bytes) -> Result<(), LinkError> {
-        let length = body.len() as u64;
-        let chunks = chunks_of(ticket, body);
-        let whole = PROGRESS + Duration::from_secs(length / (64 * 1024));
-        let reply = timeout(whole, self.client.clone().send(stream::iter(chunks))).await;
-        let reply = reply.map_err(|_| LinkError::Broken("the body was not taken in time".into()))?;
-        let taken = reply.map_err(|s| LinkError::Broken(status_text(&s)))?.into_inner().length;
-        if taken == length { Ok(()) } else { Err(LinkError::Broken("the body was taken in part".into())) }
-    }
-
-    /// Fetches a big body of exactly `length` under `ticket`.
-    pub(crate) async fn fetch(&self, ticket: Ticket, length: u64) -> Result<Bytes, LinkError> {
-        if length > BODY_LIMIT {
-            return Err(LinkError::Broken(format!("a body of {length} bytes is more than this node takes")));
-        }
-        let permits = u32::try_from(length).map_err(|_| LinkError::Busy)?;
-        let room = Arc::clone(&self.memory).try_acquire_many_owned(permits);
-        let room = room.map_err(|_| LinkError::Broken("too many big bodies are under way".into()))?;
-        let late = |_| LinkError::Broken("the body stopped coming".into());
-        let request = wire::FetchRequest { ticket: Bytes::copy_from_slice(&ticket) };
-        let reply = timeout(PROGRESS, self.client.clone().fetch(request)).await.map_err(late)?;
-        let mut chunks = reply.map_err(|s| LinkError::Broken(status_text(&s)))?.into_inner();
-        let mut collector = Collector::new(length);
-        while let Some(chunk) = timeout(PROGRESS, chunks.message()).await.map_err(late)?.transpose() {
-            let chunk = chunk.map_err(|s| LinkError::Broken(status_text(&s)))?;
-            if !collector.push(&chunk.bytes) {
-                return Err(LinkError::Broken(BadFrame::Length.to_string()));
-            }
-        }
-        let body = collector.whole().ok_or_else(|| LinkError::Broken(BadFrame::Length.to_string()))?;
-        Ok(held(body, room))
-    }
-}
-
-/// Cuts a body into chunks; the ticket stands on the first.
-pub(crate) fn chunks_of(ticket: Ticket, body: Bytes) -> Vec<wire::BodyChunk> {
-    let mut chunks = Vec::with_capacity(body.len() / CHUNK + 1);
-    let mut at = 0;
-    while at < body.len() {
-        let end = body.len().min(at + CHUNK);
-        let ticket = if at == 0 { Bytes::copy_from_slice(&ticket) } else { Bytes::new() };
-        chunks.push(wire::BodyChunk { ticket, bytes: body.slice(at..end) });
-        at = end;
-    }
-    chunks
-}

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
 use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::sync::mpsc;
+use tokio::time::{timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -17,17 +17,18 @@ use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 use truc_exchange::ports::{CurrentDirectory, PastOutcome, ProviderSide};
-use truc_message::Peer;
+use truc_message::{Body, Peer, Spool};
 use truc_model::{Clock, Digest};
 use truc_wire::peer as wire;
 use truc_wire::peer::peer_server::{Peer as PeerRpc, PeerServer};
 
 use crate::acceptor::{Acceptor, Connection};
-use crate::bodies::{Bodies, Collector, PROGRESS, Ticket, held};
+use crate::bodies::{Bodies, BrokeOff, Offer, Ticket};
+use crate::body_calls::chunks_of;
 use crate::connections::Connections;
 use crate::convert::{fault_to_wire, leaf_to_wire, whole_to_wire};
 use crate::identity::{Identity, IdentityError};
-use crate::link::chunks_of;
+use crate::intake::{Intake, NotTaken, PROGRESS};
 use crate::reader::{Places, StreamReader};
 use crate::stream::StatusesSent;
 use crate::tls::{Handshakes, server_config};
@@ -80,13 +81,13 @@ pub(crate) struct Service {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) bodies: Arc<Bodies>,
     pub(crate) places: Arc<Places>,
-    body_memory: Arc<Semaphore>,
+    intake: Intake,
     pub(crate) tasks: TaskTracker,
     readers: TaskTracker,
 }
 
 impl PeerDoor {
-    /// A door with this TLS identity, judging handshakes by `directory`.
+    /// A door with this TLS identity, judging handshakes by `directory`; bodies too big for memory go to `spool`.
     ///
     /// # Errors
     /// [`PeerDoorError`] when TLS cannot be set up.
@@ -96,6 +97,7 @@ impl PeerDoor {
         clock: Arc<dyn Clock>,
         provider: Arc<dyn ProviderSide>,
         connections: Connections,
+        spool: Arc<dyn Spool>,
         config: PeerDoorConfig,
     ) -> Result<Self, PeerDoorError> {
         let handshakes = Handshakes::new(directory, Arc::clone(&clock));
@@ -105,7 +107,7 @@ impl PeerDoor {
             clock,
             bodies: Arc::default(),
             places: Arc::new(Places::new(config.max_exchanges)),
-            body_memory: Arc::new(Semaphore::new(config.max_body_memory)),
+            intake: Intake::new(config.max_body_memory, spool),
             tasks: TaskTracker::new(),
             readers: TaskTracker::new(),
         };
@@ -201,27 +203,16 @@ impl PeerRpc for Service {
             .as_ref()
             .try_into()
             .map_err(|_| Status::invalid_argument("a ticket has 32 bytes"))?;
-        let claimed = self.bodies.claim(ticket, peer.fingerprint()).await;
-        let (length, deliver) = claimed.ok_or_else(|| Status::not_found("nobody waits for this body"))?;
-        let permits =
-            u32::try_from(length).map_err(|_| Status::resource_exhausted("the body is too large"))?;
-        let room: OwnedSemaphorePermit = Arc::clone(&self.body_memory)
-            .try_acquire_many_owned(permits)
-            .map_err(|_| Status::resource_exhausted("too many big bodies are under way"))?;
-        let mut collector = Collector::new(length);
-        let mut next = Some(first);
-        while let Some(chunk) = next {
-            if !collector.push(&chunk.bytes) {
-                return Err(Status::invalid_argument("the body is longer than announced"));
-            }
-            next = timeout(PROGRESS, chunks.message()).await.map_err(late)??;
-        }
-        let body = collector
-            .whole()
-            .ok_or_else(|| Status::invalid_argument("the body is shorter than announced"))?;
-        // The room is taken for as long as anybody holds the body.
-        drop(deliver.send(held(body, room)));
-        Ok(Response::new(wire::BodyReceived { length }))
+        let wanted = self.bodies.claim(ticket, peer.fingerprint()).await;
+        let wanted = wanted.ok_or_else(|| Status::not_found("nobody waits for this body"))?;
+        let _gone_already = wanted.begun.send(());
+        let taken = self.take_in(wanted.announced, wanted.limit, first.bytes, chunks).await?;
+        let reply = match &taken {
+            Ok(body) => Ok(Response::new(wire::BodyReceived { length: body.len() })),
+            Err(not_taken) => Err(Status::resource_exhausted(not_taken.to_string())),
+        };
+        drop(wanted.deliver.send(taken));
+        reply
     }
 
     async fn fetch(
@@ -236,8 +227,18 @@ impl PeerRpc for Service {
             .try_into()
             .map_err(|_| Status::invalid_argument("a ticket has 32 bytes"))?;
         let body = self.bodies.fetch(ticket, peer.fingerprint());
-        let body = body.ok_or_else(|| Status::not_found("no body under this ticket for this peer"))?;
-        Ok(Response::new(Box::pin(stream::iter(chunks_of(ticket, body).into_iter().map(Ok)))))
+        let chunks: Self::FetchStream = match body {
+            None => return Err(Status::not_found("no body under this ticket for this peer")),
+            Some(Offer::Whole(body)) => Box::pin(stream::iter(chunks_of(ticket, body).into_iter().map(Ok))),
+            Some(Offer::Flowing(pieces)) => Box::pin(ReceiverStream::new(pieces).flat_map(move |piece| {
+                let chunks = match piece {
+                    Ok(piece) => chunks_of(ticket, piece).into_iter().map(Ok).collect(),
+                    Err(BrokeOff) => vec![Err(Status::aborted("the body broke off at its source"))],
+                };
+                stream::iter(chunks)
+            })),
+        };
+        Ok(Response::new(chunks))
     }
 
     async fn outcome(
@@ -258,6 +259,31 @@ impl PeerRpc for Service {
 }
 
 impl Service {
+    /// Takes a body in as it comes. An error of the outer kind is the stream's own.
+    async fn take_in(
+        &self,
+        announced: Option<u64>,
+        limit: u64,
+        first: Bytes,
+        mut chunks: Streaming<wire::BodyChunk>,
+    ) -> Result<Result<Body, NotTaken>, Status> {
+        let mut taking = match self.intake.begin(announced, limit).await {
+            Ok(taking) => taking,
+            Err(not_taken) => return Ok(Err(not_taken)),
+        };
+        let mut next = Some(first);
+        while let Some(bytes) = next {
+            if let Err(not_taken) = taking.push(bytes).await {
+                return Ok(Err(not_taken));
+            }
+            next = match timeout_at(taking.patience(), chunks.message()).await {
+                Ok(chunk) => chunk?.map(|chunk| chunk.bytes),
+                Err(_) => return Ok(Err(NotTaken::Late)),
+            };
+        }
+        Ok(taking.whole().await)
+    }
+
     fn past_to_wire(&self, past: PastOutcome, peer: &Peer) -> Result<wire::outcome_reply::Kind, Status> {
         use wire::outcome_reply::Kind as Past;
         match past {
@@ -266,9 +292,10 @@ impl Service {
             PastOutcome::Answered(parts, leaf) => {
                 let mut message = whole_to_wire(&parts);
                 let mut ticket = None;
-                if parts.body.len() > SMALL_BODY {
+                if parts.body.len() > SMALL_BODY as u64 {
                     message.body = Bytes::new();
-                    let offer = self.bodies.offer(peer.fingerprint(), parts.body.bytes().clone());
+                    let body = parts.body.bytes().cloned();
+                    let offer = body.and_then(|body| self.bodies.offer(peer.fingerprint(), body));
                     let offer = offer
                         .ok_or_else(|| Status::resource_exhausted("too many big bodies are held ready"))?;
                     ticket = Some(Bytes::copy_from_slice(&offer));

@@ -1,17 +1,22 @@
 //! What the admin API reads and decides, on the running node.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use truc_admin::{AdminBackend, AdminCode, AdminFault, DirectoryStatus, DirectoryView, NodeStatus};
 use truc_evidence::container::{self, ExportError};
 use truc_evidence::{EvidenceStore, ExchangeSummary, Query, StoredRecord};
-use truc_exchange::ports::CurrentDirectory;
+use truc_exchange::ports::{CurrentDirectory, ServiceFailure};
 use truc_model::{Clock, MessageId, NodeId, SubsystemId, Timestamp};
-use truc_policy::{Policy, PolicyEvent};
+use truc_policy::{Policy, PolicyEvent, ServiceDefinition};
+use truc_provider::HttpServiceDoor;
 
 use crate::desk::Desk;
+
+/// How long a service may take to give its OpenAPI document to an operator, who waits 30 s at most.
+const DESCRIPTION_WAIT: Duration = Duration::from_secs(20);
 
 /// The node behind its admin API.
 pub(crate) struct Backend {
@@ -22,6 +27,7 @@ pub(crate) struct Backend {
     pub(crate) directory: Arc<dyn CurrentDirectory>,
     pub(crate) desk: Arc<Desk>,
     pub(crate) evidence: Arc<dyn EvidenceStore>,
+    pub(crate) services: Arc<HttpServiceDoor>,
 }
 
 #[async_trait]
@@ -49,6 +55,14 @@ impl AdminBackend for Backend {
 
     fn policy(&self) -> Arc<Policy> {
         self.desk.policy().load_full()
+    }
+
+    async fn read_description(&self, service: &ServiceDefinition) -> Result<Bytes, AdminFault> {
+        let timeout = service.timeout.min(DESCRIPTION_WAIT);
+        let asked = ServiceDefinition { timeout, ..service.clone() };
+        let fetched = self.services.fetch_description(&asked).await;
+        let unusable = |e: ServiceFailure| AdminFault::new(AdminCode::DescriptionUnusable, e.to_string());
+        fetched.map(|(_, document)| document).map_err(unusable)
     }
 
     async fn decide(&self, event: PolicyEvent, actor: &str) -> Result<(), AdminFault> {

@@ -35,9 +35,15 @@ pub enum NodeError {
     /// TLS cannot be set up.
     #[error(transparent)]
     Identity(#[from] truc_peer::IdentityError),
+    /// TLS of the edge cannot be set up.
+    #[error("TLS of the edge cannot be set up: {0}")]
+    EdgeTls(#[from] rustls::Error),
     /// The data folder cannot be used.
     #[error(transparent)]
     Folder(#[from] truc_stores::FolderError),
+    /// The folder for big bodies cannot be used.
+    #[error(transparent)]
+    Spool(#[from] truc_message::SpoolError),
     /// A journal cannot be opened or read.
     #[error("{what}: {source}")]
     Store {

@@ -101,7 +101,7 @@ fn configure(options: &InitOptions, file: &Path) -> Result<NodeConfig, NodeError
     }
     let mut config = NodeConfig::draft(file, &options.node, &members)?;
     config.peer.listen = options.peer_listen.unwrap_or(config.peer.listen);
-    config.edge.listen = options.edge_listen.unwrap_or(config.edge.listen);
+    config.edge.listen = options.edge_listen.or(config.edge.listen);
     config.admin.listen = options.admin_listen.unwrap_or(config.admin.listen);
     config.admin.tokens.push(AdminToken {
         name: "ops".to_owned(),

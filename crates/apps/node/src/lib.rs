@@ -7,6 +7,8 @@ mod backend;
 mod certificates;
 pub mod config;
 mod desk;
+mod edge_evidence;
+mod edge_tls;
 mod error;
 mod init;
 mod keyring;

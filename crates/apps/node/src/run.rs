@@ -13,14 +13,15 @@ use tokio_util::sync::CancellationToken;
 use truc_admin::{TokenEntry, TokenTable};
 use truc_directory::{Anchor, Directory};
 use truc_directory_sync::{DirectoryHandle, DirectorySync, SyncConfig};
-use truc_edge::{EdgeConfig, EdgeDirectory};
+use truc_edge::{EdgeConfig, EdgeDirectory, EdgeDoors, EdgePorts};
 use truc_evidence::{DecisionLog, EvidenceStore, OpenRequest, Recorder, Role as Half};
 use truc_exchange::ports::{CurrentDirectory, ProviderSide};
 use truc_exchange::{Consumer, Ground, Provider, Sealing};
+use truc_message::Spool;
 use truc_model::{Clock, SubsystemId};
 use truc_peer::{Connections, PeerDoor, PeerDoorConfig, PeerLinks};
 use truc_provider::{HttpServiceDoor, ProviderConfig};
-use truc_stores::{DataFolder, DecisionJournal, EvidenceJournal, JournalOptions};
+use truc_stores::{DataFolder, DecisionJournal, DiskSpool, EvidenceJournal, JournalOptions};
 use truc_trust::{OwnStatuses, StatusPolicy, StatusSource, Verifier};
 use truc_trust_services::{FetchLimits, OcspHttp};
 use zeroize::Zeroizing;
@@ -29,12 +30,17 @@ use crate::backend::Backend;
 use crate::certificates::Reloader;
 use crate::config::NodeConfig;
 use crate::desk::Desk;
+use crate::edge_evidence::NodeEvidence;
+use crate::edge_tls::EdgeTls;
 use crate::error::NodeError;
 use crate::keyring::{self, NodeKeys};
 use crate::status_shelf::StatusShelf;
 use crate::statuses::StatusKeeper;
 
 /// The first statuses are waited for this long; without them peers ask the responder themselves.
+/// Most bytes of bodies in the spool at once; what the disk has free bounds them before.
+const SPOOL_LIMIT: u64 = 256 << 30;
+
 const FIRST_STATUSES: Duration = Duration::from_secs(5);
 
 /// Where a running node can be reached.
@@ -42,8 +48,10 @@ const FIRST_STATUSES: Duration = Duration::from_secs(5);
 pub struct Addresses {
     /// Other nodes.
     pub peer: SocketAddr,
-    /// Information systems.
-    pub edge: SocketAddr,
+    /// Information systems over plain HTTP, unless that is off.
+    pub edge: Option<SocketAddr>,
+    /// Information systems over HTTPS, if they can.
+    pub edge_https: Option<SocketAddr>,
     /// Operators.
     pub admin: SocketAddr,
 }
@@ -60,7 +68,8 @@ pub async fn run(
 ) -> Result<(), NodeError> {
     let held = Held::open(&config, &clock).await?;
     let (handle, sync) = follow_registry(&config, &held, &clock).await?;
-    let node = Node::build(&config, &held, &handle, &clock)?;
+    let edge_tls = EdgeTls::open(&config, &clock).await?;
+    let node = Node::build(&config, &held, &handle, edge_tls, &clock)?;
     let shelf = StatusShelf {
         file: config.data_folder.join("directory/statuses.json"),
         ground: Arc::clone(&node.ground),
@@ -147,10 +156,14 @@ struct Node {
     consumer: Arc<Consumer>,
     provider: Arc<Provider>,
     links: Arc<PeerLinks>,
+    /// Where bodies wait that are too big for memory.
+    spool: Arc<dyn Spool>,
     connections: Connections,
     directory: Arc<InForce>,
     statuses: StatusKeeper,
+    services: Arc<HttpServiceDoor>,
     reloader: Reloader,
+    edge_tls: EdgeTls,
     clock: Arc<dyn Clock>,
 }
 
@@ -159,6 +172,7 @@ impl Node {
         config: &NodeConfig,
         held: &Held,
         handle: &DirectoryHandle,
+        edge_tls: EdgeTls,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, NodeError> {
         let directory = Arc::new(InForce(handle.clone()));
@@ -182,14 +196,24 @@ impl Node {
         });
         let connections = Connections::default();
         let as_current = Arc::clone(&directory) as Arc<dyn CurrentDirectory>;
-        let links =
-            Arc::new(PeerLinks::new(&keys.identity, as_current, Arc::clone(clock), connections.clone())?);
-        let services = HttpServiceDoor::new(&ProviderConfig {
+        let spool: Arc<dyn Spool> =
+            Arc::new(DiskSpool::open(&config.data_folder.join("spool"), SPOOL_LIMIT)?);
+        let links = PeerLinks::new(
+            &keys.identity,
+            as_current,
+            Arc::clone(clock),
+            connections.clone(),
+            Arc::clone(&spool),
+        )?;
+        let links = Arc::new(links);
+        let services = Arc::new(HttpServiceDoor::new(&ProviderConfig {
             ca_file: config.provider.ca_file.clone(),
+            identity: config.provider.identity.clone(),
             ..ProviderConfig::default()
-        })?;
+        })?);
         let consumer = Consumer::new(Arc::clone(&ground), Arc::clone(&links) as _, hosted(config));
-        let provider = Provider::new(Arc::clone(&ground), Arc::clone(held.desk.policy()), Arc::new(services));
+        let provider =
+            Provider::new(Arc::clone(&ground), Arc::clone(held.desk.policy()), Arc::clone(&services) as _);
         let certificates = Arc::new(ArcSwap::from_pointee(keys.certificates.all()));
         let replaced = Arc::new(Notify::new());
         let reloader = Reloader {
@@ -217,10 +241,13 @@ impl Node {
             consumer: Arc::new(consumer),
             provider: Arc::new(provider),
             links,
+            spool,
             connections,
             directory,
             statuses,
+            services,
             reloader,
+            edge_tls,
             clock: Arc::clone(clock),
         })
     }
@@ -258,30 +285,42 @@ impl Node {
             directory: Arc::clone(&self.directory) as _,
             desk: Arc::clone(&held.desk),
             evidence: Arc::clone(&held.evidence),
+            services: self.services,
         };
         tasks.spawn(truc_admin::serve(doors.admin, Arc::new(backend), tokens(config)?, shutdown.clone()));
-        let edge = EdgeConfig {
-            body_limit: usize::try_from(config.edge.max_body).unwrap_or(usize::MAX),
-            ..EdgeConfig::default()
+        let edge = EdgeConfig { body_limit: config.edge.max_body, ..EdgeConfig::default() };
+        let tls = doors.edge_https.zip(self.edge_tls.identity());
+        let ports = EdgePorts {
+            consumer: Arc::clone(&self.consumer) as _,
+            directory: Arc::clone(&self.directory) as _,
+            evidence: Arc::new(NodeEvidence {
+                instance: config.node.instance().to_owned(),
+                anchor_file: config.anchor_file.clone(),
+                hosted: hosted(config),
+                directory: Arc::clone(&self.directory) as _,
+                evidence: Arc::clone(&held.evidence),
+            }),
+            connections: self.edge_tls.connections(),
+            clock: Arc::clone(&self.clock),
         };
-        tasks.spawn(truc_edge::serve(
-            doors.edge,
-            Arc::clone(&self.consumer) as _,
-            Arc::clone(&self.directory) as _,
-            edge,
-            Arc::clone(&self.clock),
-            shutdown.clone(),
-        ));
+        tasks.spawn(self.edge_tls.run(shutdown.clone()));
+        let serving = truc_edge::serve(EdgeDoors { plain: doors.edge, tls }, ports, edge, shutdown.clone());
+        tasks.spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "TLS of the edge cannot be set up");
+            }
+        });
         let door = PeerDoor::new(
             &held.keys.identity,
             Arc::clone(&self.directory) as _,
             Arc::clone(&self.clock),
             Arc::clone(&self.provider) as Arc<dyn ProviderSide>,
             self.connections.clone(),
+            Arc::clone(&self.spool),
             PeerDoorConfig { max_exchanges: config.peer.max_exchanges, ..PeerDoorConfig::default() },
         )?;
-        tracing::info!(node = %self.ground.me, peer = %doors.addresses.peer, edge = %doors.addresses.edge,
-            admin = %doors.addresses.admin, "ready");
+        tracing::info!(node = %self.ground.me, peer = %doors.addresses.peer, edge = ?doors.addresses.edge,
+            edge_https = ?doors.addresses.edge_https, admin = %doors.addresses.admin, "ready");
         let abandoned = Abandoned {
             ground: Arc::clone(&self.ground),
             consumer: Arc::clone(&self.consumer),
@@ -380,7 +419,8 @@ fn tokens(config: &NodeConfig) -> Result<TokenTable, NodeError> {
 /// The listening sockets, bound before anything is served.
 struct Doors {
     peer: TcpListener,
-    edge: TcpListener,
+    edge: Option<TcpListener>,
+    edge_https: Option<TcpListener>,
     admin: TcpListener,
     addresses: Addresses,
 }
@@ -388,11 +428,27 @@ struct Doors {
 impl Doors {
     async fn bind(config: &NodeConfig) -> Result<Self, NodeError> {
         let (peer, peer_address) = bind("the peer door", config.peer.listen).await?;
-        let (edge, edge_address) = bind("the edge", config.edge.listen).await?;
+        let (edge, edge_address) = bind_if("the edge", config.edge.listen).await?;
+        let https = config.edge.https.as_ref().map(|https| https.listen);
+        let (edge_https, https_address) = bind_if("the edge's HTTPS", https).await?;
         let (admin, admin_address) = bind("the admin API", config.admin.listen).await?;
-        let addresses = Addresses { peer: peer_address, edge: edge_address, admin: admin_address };
-        Ok(Self { peer, edge, admin, addresses })
+        let addresses = Addresses {
+            peer: peer_address,
+            edge: edge_address,
+            edge_https: https_address,
+            admin: admin_address,
+        };
+        Ok(Self { peer, edge, edge_https, admin, addresses })
     }
+}
+
+async fn bind_if(
+    door: &'static str,
+    address: Option<SocketAddr>,
+) -> Result<(Option<TcpListener>, Option<SocketAddr>), NodeError> {
+    let Some(address) = address else { return Ok((None, None)) };
+    let (listener, bound) = bind(door, address).await?;
+    Ok((Some(listener), Some(bound)))
 }
 
 async fn bind(door: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), NodeError> {

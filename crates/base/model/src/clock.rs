@@ -84,7 +84,12 @@ impl FromStr for Timestamp {
         }
         let t = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| InvalidTimestamp)?;
         let millis = i64::try_from(t.unix_timestamp_nanos() / 1_000_000).map_err(|_| InvalidTimestamp)?;
-        if (0..=LAST_MILLIS).contains(&millis) { Ok(Self(millis)) } else { Err(InvalidTimestamp) }
+        if !(0..=LAST_MILLIS).contains(&millis) {
+            return Err(InvalidTimestamp);
+        }
+        let read = Self(millis);
+        // One moment has one spelling: RFC 3339 also knows a leap second, 23:59:60, which would be read as 23:59:59.999.
+        if read.to_string() == text { Ok(read) } else { Err(InvalidTimestamp) }
     }
 }
 
@@ -159,6 +164,7 @@ mod tests {
             "2026-11-21T03:04:05.678+00:00",
             "2026-11-21 03:04:05.678Z",
             "2026-13-21T03:04:05.678Z",
+            "2016-12-31T23:59:60.000Z",
             "",
         ] {
             assert!(bad.parse::<Timestamp>().is_err(), "{bad}");

@@ -73,6 +73,43 @@ macro_rules! digest_type {
     };
 }
 
+/// SHA-256 over bytes that come piece by piece (FIPS 180-4).
+#[derive(Clone)]
+pub struct Digester {
+    context: ring::digest::Context,
+    length: u64,
+}
+
+impl Default for Digester {
+    fn default() -> Self {
+        Self { context: ring::digest::Context::new(&ring::digest::SHA256), length: 0 }
+    }
+}
+
+impl Digester {
+    /// Takes the next piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.context.update(piece);
+        self.length += piece.len() as u64;
+    }
+    /// Bytes taken so far.
+    pub const fn length(&self) -> u64 {
+        self.length
+    }
+    /// The digest of all pieces.
+    pub fn finish(self) -> Digest {
+        let mut out = [0; 32];
+        out.copy_from_slice(self.context.finish().as_ref());
+        Digest(out)
+    }
+}
+
+impl fmt::Debug for Digester {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digester({} bytes)", self.length)
+    }
+}
+
 digest_type!(Digest, "A SHA-256 digest; written as 64 lower-case hexadecimal digits.");
 digest_type!(
     Fingerprint,

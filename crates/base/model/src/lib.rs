@@ -11,7 +11,7 @@ mod id;
 mod message_id;
 
 pub use clock::{Clock, InvalidTimestamp, ManualClock, SystemClock, Timestamp};
-pub use digest::{Digest, Fingerprint, InvalidDigest};
+pub use digest::{Digest, Digester, Fingerprint, InvalidDigest};
 pub use fault::{Blame, Fault, FaultCode, Lang, Retry, Side};
 pub use id::{InvalidId, MemberId, NodeId, PART_LIMIT, ServiceId, SubsystemId};
 pub use message_id::{InvalidMessageId, MessageId};

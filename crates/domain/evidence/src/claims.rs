@@ -1,8 +1,12 @@
 //! Claims: a request is carried out once, whatever the network repeats (protocol P4.2).
 //!
 //! An id belongs to one message on this node, whoever sends it: records, index and containers are found by it.
+//!
+//! Claims are forgotten by the wall clock, and wall clocks are set back. So what is forgotten leaves a mark: an id that is not
+//! younger than the youngest one ever forgotten may have been carried out, and is refused. While clocks go forward the mark
+//! lies where no message is fresh any more.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,24 +27,44 @@ struct Table {
     entries: HashMap<MessageId, Entry>,
     /// Requests that this node sent: their ids are taken, but their own node may carry them out (a call to itself).
     sent: HashMap<MessageId, Entry>,
-    /// Ids in the order in which they may be forgotten.
-    forget: VecDeque<(Timestamp, MessageId)>,
+    /// Ids in the order in which they may be forgotten; not that of their coming, when the clock is set back in between.
+    forget: BTreeSet<(Timestamp, MessageId)>,
     /// Requests that this node has said were never carried out: they must not be, however late they arrive.
     void: HashMap<(NodeId, MessageId), Timestamp>,
+    /// When the youngest forgotten id was made: of what was made until then, this node no longer knows. Never goes back.
+    forgotten: Option<Timestamp>,
 }
 
 impl Table {
     /// Forgets what can no longer be repeated. An id that was given back and claimed again has a later time of its own.
     fn prune(&mut self, now: Timestamp) {
-        while self.forget.front().is_some_and(|(until, _)| *until < now) {
-            let Some((until, id)) = self.forget.pop_front() else { return };
-            if self.entries.get(&id).is_some_and(|entry| entry.until == until) {
+        while self.forget.first().is_some_and(|(until, _)| *until < now) {
+            let Some((until, id)) = self.forget.pop_first() else { return };
+            let due = |entry: Option<&Entry>| entry.is_some_and(|entry| entry.until == until);
+            let (claimed, sent) = (due(self.entries.get(&id)), due(self.sent.get(&id)));
+            if claimed {
                 self.entries.remove(&id);
             }
-            if self.sent.get(&id).is_some_and(|entry| entry.until == until) {
+            if sent {
                 self.sent.remove(&id);
             }
+            if claimed || sent {
+                self.forgotten = self.forgotten.max(Some(id.made_at()));
+            }
         }
+    }
+
+    /// Sweeps out old promises. An id may say that it was made at any time: one from the future must not shut the door.
+    fn sweep(&mut self, now: Timestamp, memory: Duration) {
+        let mut youngest = self.forgotten;
+        self.void.retain(|(_, id), until| {
+            let keep = *until >= now;
+            if !keep {
+                youngest = youngest.max(Some(id.made_at().min(until.minus(memory))));
+            }
+            keep
+        });
+        self.forgotten = youngest;
     }
 }
 
@@ -55,6 +79,8 @@ pub enum Known {
     OtherMessage,
     /// This node has told the sending node that the request was never carried out.
     Void,
+    /// Made no later than the youngest id that this node has forgotten (the field): whether it came before is not known.
+    Forgotten(Timestamp),
 }
 
 /// From so many promises on, the old ones are swept out.
@@ -112,9 +138,12 @@ impl Claims {
         if table.void.contains_key(&(from.clone(), id)) {
             return Err(Known::Void);
         }
-        let until = now.plus(self.memory);
+        if let Some(youngest) = table.forgotten.filter(|youngest| id.made_at() <= *youngest) {
+            return Err(Known::Forgotten(youngest));
+        }
+        let until = self.until(id, now);
         table.entries.insert(id, Entry { digest, from: Some(from.clone()), answer: None, until });
-        table.forget.push_back((until, id));
+        table.forget.insert((until, id));
         Ok(Claim { table: Arc::clone(&self.table), id: Some(id) })
     }
 
@@ -122,9 +151,21 @@ impl Claims {
     pub fn sent(&self, id: MessageId, digest: Digest, now: Timestamp) {
         let mut table = lock(&self.table);
         table.prune(now);
-        let until = now.plus(self.memory);
+        let until = self.until(id, now);
         table.sent.insert(id, Entry { digest, from: None, answer: None, until });
-        table.forget.push_back((until, id));
+        table.forget.insert((until, id));
+    }
+
+    /// No request made until `made` can be claimed any more, unless it is already: the claims were rebuilt from records that
+    /// do not reach further back.
+    pub fn knows_since(&self, made: Timestamp) {
+        let mut table = lock(&self.table);
+        table.forgotten = table.forgotten.max(Some(made));
+    }
+
+    /// Until when a claim is remembered: counted from now, or from the time of its id where this clock was set back since.
+    fn until(&self, id: MessageId, now: Timestamp) -> Timestamp {
+        now.max(id.made_at()).plus(self.memory)
     }
 
     /// Whether the node `from` has brought the request `id`. If not, this is a promise that it will never be carried out,
@@ -135,7 +176,7 @@ impl Claims {
             return true;
         }
         if table.void.len() >= VOID_SWEEP {
-            table.void.retain(|_, until| *until >= now);
+            table.sweep(now, self.memory);
         }
         // A node that asks without end gets no promises without end: "open" is always a safe answer.
         if table.void.len() >= VOID_LIMIT {
@@ -209,7 +250,7 @@ mod tests {
         assert_eq!(g.claim(b, 0), Err(Known::OtherMessage), "whoever the other client is");
         g.claims.answered(g.id, 9);
         assert_eq!(g.claim(a, 720), Err(Known::Answered(9)));
-        assert_eq!(g.claim(a, 721), Ok(()));
+        assert_eq!(g.claim(a, 721), Err(Known::Forgotten(g.now)), "no message is fresh by then");
     }
 
     /// A claim that was given back must not take the later claim of the same id with it when its own time has come.
@@ -222,7 +263,77 @@ mod tests {
         g.claims.answered(g.id, 1);
         assert_eq!(g.claim(digest, 721), Err(Known::Answered(1)));
         assert_eq!(g.claim(digest, 1000), Err(Known::Answered(1)));
-        assert_eq!(g.claim(digest, 1001), Ok(()));
+        assert_eq!(g.claim(digest, 1001), Err(Known::Forgotten(g.now)));
+    }
+
+    /// A clock that goes 12 minutes forward and back again (an operator, a broken time server) forgets claims too early.
+    #[test]
+    fn what_a_clock_made_us_forget_is_not_carried_out_again() {
+        let g = ground();
+        let digest = Digest::of(b"a");
+        assert_eq!(g.claim(digest, 0), Ok(()));
+        let other = MessageId::new(g.now.minus(Duration::from_secs(1)), [3; 10]);
+        let ahead = g.now.plus(Duration::from_secs(721));
+        // Whatever looks at the claims forgets the old ones.
+        g.claims.sent(MessageId::new(ahead, [4; 10]), digest, ahead);
+        assert_eq!(g.claim(digest, 1), Err(Known::Forgotten(g.now)), "the clock is back");
+        let older = g.claims.claim(&g.node, other, digest, g.now).map(Claim::keep);
+        assert_eq!(older, Err(Known::Forgotten(g.now)), "it may have been among the forgotten");
+        let new = MessageId::new(g.now.plus(Duration::from_millis(1)), [5; 10]);
+        assert_eq!(g.claims.claim(&g.node, new, digest, g.now).map(Claim::keep), Ok(()), "traffic goes on");
+    }
+
+    /// Two clocks that were wrong together accepted a message of the time they showed.
+    #[test]
+    fn an_id_from_later_is_remembered_from_its_own_time_on() {
+        let g = ground();
+        let digest = Digest::of(b"a");
+        let early = g.now.minus(Duration::from_secs(7200));
+        assert_eq!(g.claims.claim(&g.node, g.id, digest, early).map(Claim::keep), Ok(()));
+        assert_eq!(g.claim(digest, 720), Err(Known::Open));
+        assert_eq!(g.claim(digest, 721), Err(Known::Forgotten(g.now)));
+    }
+
+    #[test]
+    fn a_restart_knows_how_far_back_it_knows() {
+        let g = ground();
+        let digest = Digest::of(b"a");
+        assert_eq!(g.claim(digest, 0), Ok(()));
+        g.claims.knows_since(g.now);
+        assert_eq!(g.claim(digest, 0), Err(Known::Open), "what was rebuilt is known");
+        let older = MessageId::new(g.now, [6; 10]);
+        let claimed = g.claims.claim(&g.node, older, digest, g.now).map(Claim::keep);
+        assert_eq!(claimed, Err(Known::Forgotten(g.now)));
+        g.claims.knows_since(g.now.minus(Duration::from_secs(60)));
+        assert_eq!(
+            g.claims.claim(&g.node, older, digest, g.now).map(Claim::keep),
+            claimed,
+            "never goes back"
+        );
+    }
+
+    #[test]
+    fn a_claim_given_back_is_nothing_forgotten() {
+        let g = ground();
+        let digest = Digest::of(b"a");
+        drop(g.claims.claim(&g.node, g.id, digest, g.now).map_err(|_| ()).unwrap());
+        assert_eq!(g.claim(digest, 721), Ok(()));
+    }
+
+    #[test]
+    fn a_promise_about_an_id_from_the_future_does_not_shut_the_door() {
+        let g = ground();
+        let future = g.now.plus(Duration::from_secs(86_400));
+        for n in 0..=VOID_SWEEP {
+            let mut random = [0; 10];
+            random[..8].copy_from_slice(&(n as u64).to_be_bytes());
+            let at = if n < VOID_SWEEP { g.now } else { g.now.plus(Duration::from_secs(721)) };
+            g.claims.claimed_or_void(&g.node, MessageId::new(future, random), at);
+        }
+        let digest = Digest::of(b"a");
+        assert_eq!(g.claim(digest, 721), Err(Known::Forgotten(g.now)), "as old as the promises");
+        let new = MessageId::new(g.now.plus(Duration::from_secs(1)), [7; 10]);
+        assert_eq!(g.claims.claim(&g.node, new, digest, g.now).map(Claim::keep), Ok(()));
     }
 
     #[test]

@@ -153,6 +153,20 @@ impl Sample {
         self.message(RecordKind::Request, self.at, body)
     }
 
+    /// The record of a request to which its caller gave an id of its own, or none.
+    ///
+    /// # Errors
+    /// Never, as long as the ids in it are well-formed.
+    pub fn request_of(&self, caller_id: Option<&str>) -> Result<NewRecord, String> {
+        let mut record = self.request(b"")?;
+        let mut header = self.header(Kind::Request, self.at)?;
+        header.client_message_id = caller_id.map(str::to_owned);
+        record.header = header.to_bytes().map_err(text)?.into();
+        let (of_header, of_body) = (Digest::of(&record.header), Digest::of(b""));
+        record.manifest_digest = Digest::of(&manifest::write(Kind::Request, header.id, of_header, of_body));
+        Ok(record)
+    }
+
     /// The record of the service's answer.
     ///
     /// # Errors
@@ -346,6 +360,40 @@ async fn lists(store: &dyn EvidenceStore) -> Check {
     ensure(only(newest).await?.as_slice() == ids.get(..2).unwrap_or_default(), "a limit keeps the newest")?;
     let one = Query { request: Some(third.request), ..Query::default() };
     ensure(only(one).await? == [third.request], "a query by request finds that one")
+}
+
+/// Appends requests to an empty store, of which two have the same id of their caller, and looks for them by it.
+///
+/// # Errors
+/// The clause that does not hold.
+pub async fn caller_ids(store: &dyn EvidenceStore) -> Check {
+    for (number, id) in [(0, Some("lap/1 đ")), (1, Some("khac")), (2, None), (3, Some("lap/1 đ"))] {
+        let record = Sample::new(number)?.request_of(id)?;
+        store.append(record, None).await.map_err(text)?;
+    }
+    caller_ids_reopened(store).await
+}
+
+/// What [`caller_ids`] appended is found, also after the store was reopened or its index made again.
+///
+/// # Errors
+/// The clause that does not hold.
+pub async fn caller_ids_reopened(store: &dyn EvidenceStore) -> Check {
+    let id = |number| Sample::new(number).map(|sample| sample.request);
+    let (old, other, new) = (id(0)?, id(1)?, id(3)?);
+    let only = |query: Query| async { listed(store, query).await };
+    let given = |id: &str| Query { caller_id: Some(id.to_owned()), ..Query::default() };
+    let all = only(given("lap/1 đ")).await?;
+    ensure(all == [new, old], "a caller's id finds all that bear it, newest first")?;
+    ensure(only(given("khac")).await? == [other], "a caller's id finds the one that bears it")?;
+    ensure(only(given("lap")).await?.is_empty(), "a part of an id finds nothing")?;
+    let both = |request| Query { request: Some(request), ..given("khac") };
+    ensure(only(both(other)).await? == [other], "a request and its caller's id go together")?;
+    ensure(only(both(new)).await?.is_empty(), "a request and another one's id do not")?;
+    let strange = Query { client: "VN/GOV/H26/khac".parse().ok(), ..given("khac") };
+    ensure(only(strange).await?.is_empty(), "a caller's id is looked for among that client's only")?;
+    let later = Query { since: Some(Sample::new(1)?.at), ..given("lap/1 đ") };
+    ensure(only(later).await? == [new], "a caller's id and a time go together")
 }
 
 async fn replays(store: &dyn EvidenceStore) -> Check {

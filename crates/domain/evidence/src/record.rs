@@ -234,11 +234,28 @@ impl StoredRecord {
     }
 }
 
+/// The id that the caller itself gave to a request (`X-Road-Id`), from the header's bytes: what an index finds it by.
+/// `None` for every other kind of record, and where the caller gave none.
+pub fn caller_id(kind: RecordKind, header: &[u8]) -> Option<String> {
+    /// The one key; the header as a whole was parsed and judged long before.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Named {
+        client_message_id: Option<String>,
+    }
+    if kind != RecordKind::Request {
+        return None;
+    }
+    serde_json::from_slice::<Named>(header).ok()?.client_message_id
+}
+
 /// What to look for; every set field must match.
 #[derive(Debug, Clone, Default)]
 pub struct Query {
     /// This request only.
     pub request: Option<MessageId>,
+    /// Requests to which the caller itself gave this id (`X-Road-Id`); it may have used it more than once.
+    pub caller_id: Option<String>,
     /// This client only.
     pub client: Option<SubsystemId>,
     /// This service only.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ring::hmac;
 use truc_directory::Directory;
-use truc_message::{Freshness, Kind, Signed};
+use truc_message::{Freshness, Header, Kind, Signed, WHOLE_BODY};
 use truc_model::{Clock, Digest, Fault, MemberId, MessageId, NodeId, Timestamp};
 use truc_policy::Admitted;
 use truc_trust::{Answer, Request, TrustState, Verified};
@@ -74,10 +74,6 @@ pub struct OpenRequest {
     pub record: StoredRecord,
 }
 
-/// A longer body is not stored: its record is digest-only (protocol P5.1), and keeps the manifest that cannot be written
-/// again without the body.
-const BODY_STORED: usize = 10 * 1024 * 1024;
-
 /// The body that [`Recorder::reserve_answer`] keeps room for, and the room in all: header, signature, statuses and the
 /// directory's parts besides.
 const SMALL_BODY: usize = 64 * 1024;
@@ -115,7 +111,9 @@ impl Recorder {
     /// [`StoreError`] when the journal cannot be read.
     pub async fn restore(&self) -> Result<Vec<OpenRequest>, StoreError> {
         let now = self.clock.now();
-        let records = self.store.replay(now.minus(Freshness::default().memory())).await?;
+        let fresh = Freshness::default();
+        let since = now.minus(fresh.memory());
+        let records = self.store.replay(since).await?;
         // By role too: a node that is both ends of an exchange has both halves' records of one id.
         let mut open: HashMap<(Role, MessageId), StoredRecord> = HashMap::new();
         let mut order = Vec::new();
@@ -141,6 +139,9 @@ impl Recorder {
                 open.remove(&key);
             }
         }
+        // The clock may have been wrong when this node was started: what older records claim is not known. Their ids were
+        // made at most twice the skew after them; no message as old as that is fresh, if the clock was right.
+        self.claims.knows_since(since.plus(2 * fresh.skew));
         Ok(order
             .into_iter()
             .filter_map(|key| open.remove(&key))
@@ -156,6 +157,29 @@ impl Recorder {
         let message = request.message();
         let header = message.header();
         self.claims.claim(&header.from, header.id, message.digest(), self.clock.now())
+    }
+
+    /// As [`Recorder::claim`], for a request whose body took so long that an earlier claim may be forgotten: the journal
+    /// knows whether it came before.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the journal cannot be read.
+    pub async fn claim_late(&self, request: &Verified<Request>) -> Result<Result<Claim, Known>, StoreError> {
+        let claim = match self.claim(request) {
+            Ok(claim) => claim,
+            Err(known) => return Ok(Err(known)),
+        };
+        let (header, digest) = (request.message().header(), request.message().digest());
+        let records = self.store.exchange(header.id).await?;
+        let theirs = |r: &&StoredRecord| r.local.role == Role::Provider && r.local.peer == header.from;
+        let Some(first) = records.iter().filter(theirs).find(|r| r.kind == RecordKind::Request) else {
+            return Ok(Ok(claim));
+        };
+        if first.manifest_digest != digest {
+            return Ok(Err(Known::OtherMessage));
+        }
+        let answer = records.iter().find(|r| r.kind != RecordKind::Request && theirs(r));
+        Ok(Err(answer.map_or(Known::Open, |answer| Known::Answered(answer.sequence))))
     }
 
     /// What became of the request `id` with `digest` that the node `from` once sent (protocol P4.5). A request of which
@@ -194,9 +218,9 @@ impl Recorder {
     ///
     /// # Errors
     /// [`StoreError::Full`].
-    pub async fn reserve_request(&self, body: usize) -> Result<Reservation, StoreError> {
-        let body = if body > BODY_STORED { 0 } else { body };
-        self.store.reserve(ANSWER_ROOM - SMALL_BODY as u64 + body as u64).await
+    pub async fn reserve_request(&self, body: u64) -> Result<Reservation, StoreError> {
+        let body = if body > WHOLE_BODY { 0 } else { body };
+        self.store.reserve(ANSWER_ROOM - SMALL_BODY as u64 + body).await
     }
 
     /// The requests recorded before `before` that still have no answer: whoever carried them out is gone.
@@ -375,6 +399,10 @@ impl Recorder {
                 let proof = self.directories.of(directory, h, self.clock.now());
                 (h.id, h.client.clone(), h.service.clone(), h.to.clone(), proof.head)
             }
+            Ended::Begun(h, directory) => {
+                let proof = self.directories.of(directory, h, self.clock.now());
+                (h.id, h.client.clone(), h.service.clone(), h.to.clone(), proof.head)
+            }
             Ended::Stored(record) => {
                 let l = &record.local;
                 (l.request, l.client.clone(), l.service.clone(), l.peer.clone(), l.directory)
@@ -442,11 +470,11 @@ impl Recorder {
             cms: message.signature.cms().clone(),
             statuses: Vec::new(),
             local,
-            body: Some(message.sealed.body().bytes().clone()),
+            body: message.sealed.body().bytes().filter(|bytes| bytes.len() as u64 <= WHOLE_BODY).cloned(),
             artifacts: proof.artifacts,
         };
-        if message.sealed.body().len() > BODY_STORED {
-            record.body = None;
+        // Digest-only (protocol P5.1): keeps the manifest, which cannot be written again without the body.
+        if record.body.is_none() {
             record.artifacts.push(Artifact::new(message.sealed.manifest().clone()));
         }
         attach_statuses(&mut record, statuses);
@@ -470,6 +498,8 @@ pub enum Past {
 pub enum Ended<'a> {
     /// In hand, with the directory in force.
     Signed(&'a Signed, &'a Directory),
+    /// Begun and never signed, with the directory in force: the other node refused it while its body was on its way.
+    Begun(&'a Header, &'a Directory),
     /// From the journal.
     Stored(&'a StoredRecord),
 }

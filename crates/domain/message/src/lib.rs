@@ -4,6 +4,7 @@
 //! (`truc-policy`), or know how bytes travel (`truc-peer`).
 
 mod body;
+pub mod contract;
 mod fields;
 mod freshness;
 mod header;
@@ -13,8 +14,9 @@ mod path;
 mod received;
 mod sealed;
 mod secrets;
+mod spool;
 
-pub use body::Body;
+pub use body::{Body, BodyStream, KeptBody, WHOLE_BODY};
 pub use fields::{as_read, is_of_a_connection};
 pub use freshness::{CALL_LIFE, Freshness, FreshnessError, SKEW};
 pub use header::{
@@ -23,5 +25,6 @@ pub use header::{
 };
 pub use path::{CanonicalPath, CanonicalQuery, InvalidPath};
 pub use received::{MalformedMessage, Parts, Peer, Received, Signature};
-pub use sealed::{Sealed, Signed};
+pub use sealed::{Opening, Sealed, Signed};
 pub use secrets::{Secret, SecretError, hide, is_secret, reveal};
+pub use spool::{NoSpool, Spool, SpoolError, SpoolWriter};

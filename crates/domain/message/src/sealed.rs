@@ -9,6 +9,58 @@ use crate::manifest;
 use crate::received::{MalformedMessage, Signature};
 use crate::secrets::Secret;
 
+/// A header made whole, ahead of the body that it announces: what leaves first.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    header: Header,
+    header_bytes: Bytes,
+    secrets: Vec<Secret>,
+}
+
+impl Opening {
+    /// Writes the header, once.
+    ///
+    /// # Errors
+    /// [`MalformedHeader`] when the header breaks protocol P1.2.
+    pub fn new(header: Header, secrets: Vec<Secret>) -> Result<Self, MalformedHeader> {
+        let header_bytes = Bytes::from(header.to_bytes()?);
+        Ok(Self { header, header_bytes, secrets })
+    }
+
+    /// The header's fields.
+    pub const fn header(&self) -> &Header {
+        &self.header
+    }
+    /// The header's exact bytes.
+    pub const fn header_bytes(&self) -> &Bytes {
+        &self.header_bytes
+    }
+    /// The secrets beside the header.
+    pub fn secrets(&self) -> &[Secret] {
+        &self.secrets
+    }
+    /// The body's length, when it is known beforehand.
+    pub fn announced(&self) -> Option<u64> {
+        self.header.body.as_ref().and_then(|info| info.length)
+    }
+
+    /// Puts the body to it.
+    ///
+    /// # Errors
+    /// [`MalformedMessage::BodyLength`] when it is not as long as announced.
+    pub fn seal(self, body: Body) -> Result<Sealed, MalformedMessage> {
+        if let Some(announced) = self.announced()
+            && announced != body.len()
+        {
+            return Err(MalformedMessage::BodyLength { announced, received: body.len() });
+        }
+        let Self { header, header_bytes, secrets } = self;
+        let manifest = manifest::write(header.kind, header.id, Digest::of(&header_bytes), body.digest());
+        let digest = Digest::of(&manifest);
+        Ok(Sealed { header, header_bytes, body, secrets, manifest: manifest.into(), digest })
+    }
+}
+
 /// Header, body and the manifest over both. The header's bytes are written once and never again.
 #[derive(Debug, Clone)]
 pub struct Sealed {
@@ -24,10 +76,9 @@ impl Sealed {
     /// Seals what this node sends.
     ///
     /// # Errors
-    /// [`MalformedHeader`] when the header breaks protocol P1.2.
-    pub fn seal(header: Header, body: Body, secrets: Vec<Secret>) -> Result<Self, MalformedHeader> {
-        let bytes = Bytes::from(header.to_bytes()?);
-        Ok(Self::build(header, bytes, body, secrets))
+    /// [`MalformedMessage`] when the header breaks protocol P1.2 or announces another body length.
+    pub fn seal(header: Header, body: Body, secrets: Vec<Secret>) -> Result<Self, MalformedMessage> {
+        Opening::new(header, secrets)?.seal(body)
     }
 
     /// Puts together what was received or stored: exact header bytes and body.
@@ -36,19 +87,7 @@ impl Sealed {
     /// [`MalformedMessage`] when the header breaks protocol P1.2 or announces another body length.
     pub fn open(header_bytes: Bytes, body: Body, secrets: Vec<Secret>) -> Result<Self, MalformedMessage> {
         let header = Header::parse(&header_bytes)?;
-        let announced = header.body.as_ref().and_then(|info| info.length);
-        if let Some(length) = announced
-            && length != body.len() as u64
-        {
-            return Err(MalformedMessage::BodyLength { announced: length, received: body.len() as u64 });
-        }
-        Ok(Self::build(header, header_bytes, body, secrets))
-    }
-
-    fn build(header: Header, header_bytes: Bytes, body: Body, secrets: Vec<Secret>) -> Self {
-        let bytes = manifest::write(header.kind, header.id, Digest::of(&header_bytes), body.digest());
-        let digest = Digest::of(&bytes);
-        Self { header, header_bytes, body, secrets, manifest: bytes.into(), digest }
+        Opening { header, header_bytes, secrets }.seal(body)
     }
 
     /// The header's fields.

@@ -3,19 +3,22 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 use ring::rand::{SecureRandom, SystemRandom};
 use truc_directory::Directory;
 use truc_evidence::{Ending, Recorded};
 use truc_message::{
-    Body, BodyInfo, DirectoryRef, Header, HeaderField, InReplyTo, Kind, Leaf, Secret, Signed, VERSION, hide,
-    is_secret,
+    Body, BodyInfo, BodyStream, DirectoryRef, Header, HeaderField, InReplyTo, Kind, Leaf, Opening, Sealed,
+    Secret, Signed, VERSION, hide, is_secret,
 };
 use truc_model::{Digest, Fault, FaultCode, MessageId, Side};
 use truc_policy::{Admitted, Metaservice, Policy, ServiceTarget};
 use truc_trust::{Request, Verified};
 
 use crate::ground::Ground;
-use crate::ports::{ServiceAnswer, ServiceDoor, ServiceFailure};
+use crate::ports::{
+    AnswerBody, Beginning, Conversation, Interrupted, ServiceAnswer, ServiceDoor, ServiceFailure,
+};
 use crate::refusal;
 
 /// An answer may be verified this long after it was sealed.
@@ -23,10 +26,35 @@ const ANSWER_LIFE: Duration = Duration::from_secs(300);
 
 /// What became of an admitted request.
 pub(crate) enum Replied {
-    /// The service, or the bus for a metaservice, answered; with the names of the headers that are secret besides.
-    Answered(ServiceAnswer, Vec<String>),
+    /// The service, or the bus for a metaservice, answered.
+    Answered(Answer, Bytes),
+    /// The service is answering with a body that flows; its length, when it is known.
+    Coming(Answer, Option<u64>, BodyStream),
     /// It ended in a fault that is told signed.
     Refused(Fault),
+}
+
+/// An answer without its body.
+pub(crate) struct Answer {
+    status: u16,
+    headers: Vec<(String, Vec<u8>)>,
+    media_type: Option<String>,
+    /// Names of the headers that the service's operator calls secret, beyond those that always are (protocol P1.3).
+    secret: Vec<String>,
+}
+
+/// An answer that this node has signed.
+pub(crate) struct Made {
+    pub(crate) message: Signed,
+    pub(crate) ending: Ending,
+    /// Header and body are with the peer already: only the signature is still to be sent.
+    pub(crate) begun: bool,
+}
+
+impl Made {
+    const fn whole(message: Signed, ending: Ending) -> Self {
+        Self { message, ending, begun: false }
+    }
 }
 
 /// The request that is answered.
@@ -59,8 +87,20 @@ pub(crate) async fn from_target(
         ServiceTarget::Metaservice(Metaservice::GetOpenApi(service)) => services.description(service).await,
     };
     match outcome {
-        Ok(answer) => Replied::Answered(answer, secrets_of(admitted.target())),
+        Ok(answer) => replied(answer, secrets_of(admitted.target())),
         Err(failure) => Replied::Refused(failure_fault(&failure)),
+    }
+}
+
+fn replied(answer: ServiceAnswer, secret: Vec<String>) -> Replied {
+    let ServiceAnswer { status, headers, media_type, body } = answer;
+    let answer = Answer { status, headers, media_type, secret };
+    match body {
+        AnswerBody::Whole(bytes) => Replied::Answered(answer, bytes),
+        AnswerBody::Coming { announced, pieces } => {
+            let pieces = pieces.map(|piece| piece.map_err(|failure| failure_fault(&failure)));
+            Replied::Coming(answer, announced, pieces.boxed())
+        }
     }
 }
 
@@ -77,7 +117,7 @@ fn json_answer(value: &serde_json::Value) -> ServiceAnswer {
         status: 200,
         headers: Vec::new(),
         media_type: Some("application/json".to_owned()),
-        body: Bytes::from(value.to_string()),
+        body: Bytes::from(value.to_string()).into(),
     }
 }
 
@@ -92,55 +132,102 @@ fn failure_fault(failure: &ServiceFailure) -> Fault {
     Fault::provider(code, failure.to_string())
 }
 
-/// Seals and signs the answer for the service's member.
+/// Seals and signs an answer that is here whole, for the service's member.
 ///
 /// # Errors
 /// SIGNING_FAILED for a refusal; OUTCOME_UNKNOWN for an answer, since the service has acted.
 pub(crate) async fn seal(
     ground: &Ground,
     asked: Asked<'_>,
-    replied: Replied,
+    (answer, body): (Answer, Bytes),
     directory: &Directory,
-) -> Result<(Signed, Ending), Fault> {
-    let (answer, secret) = match replied {
-        Replied::Refused(fault) => {
-            let sealed = seal_refusal(ground, asked, &fault, directory).await;
-            // Where the service may have acted, a refusal that cannot be signed is no "not carried out".
-            return match fault.code {
-                FaultCode::Timeout | FaultCode::ServiceFailed | FaultCode::OutcomeUnknown => {
-                    sealed.map_err(|error| Fault { code: FaultCode::OutcomeUnknown, ..error })
-                }
-                _ => sealed,
-            };
-        }
-        Replied::Answered(answer, secret) => (answer, secret),
+) -> Result<Made, Fault> {
+    let body = Body::new(body);
+    let opening = match open(ground, asked, answer, Some(body.len()), directory) {
+        Ok(opening) => opening,
+        Err(fault) => return refuse(ground, asked, &fault, directory).await,
     };
-    match seal_response(ground, asked, answer, &secret, directory).await {
-        Ok(signed) => Ok((signed, Ending::OK)),
-        // The service's own header fields can break the rules of a header: then its answer cannot be passed on.
-        Err(fault) if fault.code == FaultCode::Malformed => {
-            let told =
-                Fault::provider(FaultCode::ServiceFailed, format!("the service's answer: {}", fault.detail));
-            seal_refusal(ground, asked, &told, directory).await
+    let message = sign(ground, asked, opening, body).await?;
+    Ok(Made::whole(message, Ending::OK))
+}
+
+/// Passes an answer on while it comes, and signs it when it is whole. One that does not become whole ends in a refusal.
+///
+/// # Errors
+/// As [`seal`].
+pub(crate) async fn pass_on(
+    ground: &Ground,
+    asked: Asked<'_>,
+    c: &mut dyn Conversation,
+    (answer, announced, pieces): (Answer, Option<u64>, BodyStream),
+    directory: &Directory,
+) -> Result<Made, Fault> {
+    let opening = match open(ground, asked, answer, announced, directory) {
+        Ok(opening) => opening,
+        Err(fault) => return refuse(ground, asked, &fault, directory).await,
+    };
+    let statuses = ground.sealing.statuses(&asked.header.service.member());
+    let lost = |why: String| {
+        let detail = format!("the service answered, and its answer could not be handed over whole: {why}");
+        Fault::provider(FaultCode::OutcomeUnknown, detail)
+    };
+    let fault = match c.begin(Beginning::of(&opening, statuses), pieces).await {
+        Ok(Some(body)) => {
+            let message = sign(ground, asked, opening, body).await?;
+            return Ok(Made { message, ending: Ending::OK, begun: true });
         }
-        Err(fault) => Err(Fault { code: FaultCode::OutcomeUnknown, ..fault }),
+        Ok(None) => lost("the consumer's node gave up".to_owned()),
+        Err(Interrupted::Link(error)) => lost(error.to_string()),
+        Err(Interrupted::Source(fault)) => fault,
+    };
+    refuse(ground, asked, &fault, directory).await
+}
+
+/// Seals and signs a refusal.
+///
+/// # Errors
+/// SIGNING_FAILED; OUTCOME_UNKNOWN where the service may have acted: then a refusal that cannot be signed is no "not
+/// carried out".
+pub(crate) async fn refuse(
+    ground: &Ground,
+    asked: Asked<'_>,
+    fault: &Fault,
+    directory: &Directory,
+) -> Result<Made, Fault> {
+    let sealed = seal_refusal(ground, asked, fault, directory).await;
+    match fault.code {
+        FaultCode::Timeout | FaultCode::ServiceFailed | FaultCode::OutcomeUnknown => {
+            sealed.map_err(|error| Fault { code: FaultCode::OutcomeUnknown, ..error })
+        }
+        _ => sealed,
     }
 }
 
-async fn seal_response(
+/// The header of the service's answer. Its own header fields can break the rules of a header: then its answer cannot be
+/// passed on.
+fn open(
     ground: &Ground,
     asked: Asked<'_>,
-    answer: ServiceAnswer,
-    secret: &[String],
+    answer: Answer,
+    length: Option<u64>,
     directory: &Directory,
-) -> Result<Signed, Fault> {
-    let (headers, secrets) = split_secrets(&answer.headers, secret)?;
-    let body = Body::new(answer.body);
-    let mut header = frame(ground, asked, Kind::Response, answer.status, directory)?;
+) -> Result<Opening, Fault> {
+    // The service has acted: what fails on this node's side leaves the outcome untold.
+    let unknown = |fault: Fault| Fault { code: FaultCode::OutcomeUnknown, ..fault };
+    let (headers, secrets) = split_secrets(&answer.headers, &answer.secret).map_err(unknown)?;
+    let mut header = frame(ground, asked, Kind::Response, answer.status, directory).map_err(unknown)?;
     header.headers = headers;
-    header.body = Some(BodyInfo { media_type: answer.media_type, length: Some(body.len() as u64) });
+    header.body = Some(BodyInfo { media_type: answer.media_type, length });
+    Opening::new(header, secrets)
+        .map_err(|error| Fault::provider(FaultCode::ServiceFailed, format!("the service's answer: {error}")))
+}
+
+async fn sign(ground: &Ground, asked: Asked<'_>, opening: Opening, body: Body) -> Result<Signed, Fault> {
+    let unknown = |detail: String| Fault::provider(FaultCode::OutcomeUnknown, detail);
+    let sealed = opening.seal(body).map_err(|error| unknown(error.to_string()))?;
     let member = asked.header.service.member();
-    ground.sealing.sign(&member, header, body, secrets, Side::ServerProxy).await
+    let signed = ground.sealing.sign(&member, sealed, Side::ServerProxy).await;
+    signed.map_err(|fault| Fault { code: FaultCode::OutcomeUnknown, ..fault })
 }
 
 async fn seal_refusal(
@@ -148,13 +235,15 @@ async fn seal_refusal(
     asked: Asked<'_>,
     fault: &Fault,
     directory: &Directory,
-) -> Result<(Signed, Ending), Fault> {
+) -> Result<Made, Fault> {
     let body = refusal::body_of(fault);
     let mut header = frame(ground, asked, Kind::Refusal, fault.code.http_status(), directory)?;
     header.body = Some(refusal::body_info(&body));
     let member = asked.header.service.member();
-    let signed = ground.sealing.sign(&member, header, body, Vec::new(), Side::ServerProxy).await?;
-    Ok((signed, Ending::of(fault.code)))
+    let sealed = Sealed::seal(header, body, Vec::new())
+        .map_err(|error| Fault::provider(FaultCode::Internal, error.to_string()))?;
+    let signed = ground.sealing.sign(&member, sealed, Side::ServerProxy).await?;
+    Ok(Made::whole(signed, Ending::of(fault.code)))
 }
 
 /// The fields that every answer has.
@@ -165,8 +254,10 @@ fn frame(
     status: u16,
     directory: &Directory,
 ) -> Result<Header, Fault> {
-    let now = ground.clock.now();
     let request = asked.header;
+    // Never before its question, which was of now when it came: this node's clock may have been set back since, and a
+    // signature from before the directory and the statuses that it rests on convinces nobody.
+    let now = ground.clock.now().max(request.sent);
     Ok(Header {
         v: VERSION,
         kind,

@@ -1,7 +1,6 @@
 //! What the edge asks of the consumer side, and what it gets back.
 
-use bytes::Bytes;
-use truc_message::{Body, CanonicalPath, CanonicalQuery};
+use truc_message::{Body, BodyStream, CanonicalPath, CanonicalQuery};
 use truc_model::{Fault, MessageId, NodeId, ServiceId, SubsystemId};
 
 /// The words around a call (protocol P10.1): who asks, why, on whose behalf.
@@ -31,8 +30,47 @@ pub struct CallContext {
     pub target: Option<NodeId>,
 }
 
+/// The body of a call.
+pub enum DraftBody {
+    /// Whole, of at most [`truc_message::WHOLE_BODY`] bytes.
+    Whole(Body),
+    /// Longer, and still coming from the caller.
+    Coming {
+        /// Its length, when the caller announced it.
+        announced: Option<u64>,
+        /// The pieces; an error ends them.
+        pieces: BodyStream,
+    },
+}
+
+impl From<Body> for DraftBody {
+    fn from(body: Body) -> Self {
+        Self::Whole(body)
+    }
+}
+
+impl DraftBody {
+    /// The length, where it is known.
+    pub const fn announced(&self) -> Option<u64> {
+        match self {
+            Self::Whole(body) => Some(body.len()),
+            Self::Coming { announced, .. } => *announced,
+        }
+    }
+}
+
+/// Shows lengths only: a body may hold personal data.
+impl std::fmt::Debug for DraftBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Whole(body) => write!(f, "Whole({body:?})"),
+            Self::Coming { announced, .. } => write!(f, "Coming({announced:?} bytes)"),
+        }
+    }
+}
+
 /// A call as the edge understood it: parsed, limited, canonical; nothing decided yet.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Draft {
     /// The calling subsystem (`X-Road-Client`).
     pub client: SubsystemId,
@@ -50,7 +88,7 @@ pub struct Draft {
     /// The body's media type, verbatim.
     pub media_type: Option<String>,
     /// The body.
-    pub body: Body,
+    pub body: DraftBody,
     /// The words around the call.
     pub context: CallContext,
 }
@@ -66,8 +104,8 @@ pub struct Reply {
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body's media type, verbatim.
     pub media_type: Option<String>,
-    /// The body.
-    pub body: Bytes,
+    /// The body, readable.
+    pub body: Body,
 }
 
 /// A call that ended in a fault of the bus.

@@ -5,22 +5,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::{StreamExt as _, stream};
-use ring::rand::{SecureRandom, SystemRandom};
 use truc_directory::{Directory, NodeEntry};
 use truc_evidence::{Ended, Ending, OpenRequest, Receipt, Reservation, StoreError};
 use truc_message::{
-    BodyInfo, DirectoryRef, FieldValue, Header, HeaderField, Kind, Parts, Peer, Received, Secret, Signed,
-    VERSION, hide, is_secret, reveal,
+    Body, BodyStream, FieldValue, Header, HeaderField, Kind, Opening, Parts, Peer, Received, Signed, reveal,
 };
 use truc_model::{Fault, FaultCode, MessageId, Side, SubsystemId, Timestamp};
 use truc_trust::{Answer, Asked, Verified};
 
-use crate::call::{Draft, Failed, Reply};
+use crate::call::{Draft, DraftBody, Failed, Reply};
 use crate::deadline::{Deadline, within};
 use crate::ground::Ground;
-use crate::ports::{ConsumerSide, Conversation, LinkError, PastOutcome, PeerLink, Turn};
-use crate::refusal;
-use crate::routing;
+use crate::ports::{
+    Beginning, ConsumerSide, Conversation, Interrupted, LinkError, PastOutcome, PeerLink, Turn,
+};
+use crate::{refusal, request, routing};
 
 /// How long a call may take from the edge to the answer: the longest life of a call (protocol P4.1), so that a service's own
 /// timeout, which its provider states, is what ends a slow one.
@@ -40,7 +39,33 @@ pub struct Consumer {
     ground: Arc<Ground>,
     peers: Arc<dyn PeerLink>,
     hosted: Vec<SubsystemId>,
-    random: SystemRandom,
+}
+
+/// A request with its header written, and nothing sent.
+struct Begun {
+    directory: Arc<Directory>,
+    node: Arc<NodeEntry>,
+    opening: Opening,
+    conversation: Box<dyn Conversation>,
+    deadline: Deadline,
+    request_room: Reservation,
+    answer_room: Reservation,
+}
+
+impl Begun {
+    fn signed(self, request: Signed, streamed: bool) -> Exchange {
+        Exchange {
+            directory: self.directory,
+            node: self.node,
+            request,
+            streamed,
+            conversation: self.conversation,
+            deadline: self.deadline,
+            request_room: Some(self.request_room),
+            answer_room: Some(self.answer_room),
+            on_their_record: false,
+        }
+    }
 }
 
 /// A request under way: what every later step needs.
@@ -48,12 +73,16 @@ struct Exchange {
     directory: Arc<Directory>,
     node: Arc<NodeEntry>,
     request: Signed,
+    /// Header and body are with the peer already: only the signature is still to be sent.
+    streamed: bool,
     conversation: Box<dyn Conversation>,
     deadline: Deadline,
     /// Kept for our record of the request.
     request_room: Option<Reservation>,
     /// Kept for our record of what ends it.
     answer_room: Option<Reservation>,
+    /// The answer came by `Outcome`, from the provider's record: no `recorded` is waited for.
+    on_their_record: bool,
 }
 
 /// Whoever awaits a call carries it to its end: dropping it in the middle leaves the exchange open until the next start.
@@ -61,19 +90,22 @@ struct Exchange {
 impl ConsumerSide for Consumer {
     async fn call(&self, draft: Draft) -> Result<Reply, Failed> {
         let deadline = Deadline::after(CALL_DEADLINE, Side::ClientProxy);
-        let exchange = match self.begin(draft, deadline).await {
-            Ok(exchange) => exchange,
-            Err(fault) => return Err(Failed { request: None, fault }),
+        let unsent = |fault| Failed { request: None, fault };
+        let (begun, body) = self.begin(draft, deadline).await.map_err(unsent)?;
+        let request = begun.opening.header().id;
+        let failed = |fault| Failed { request: Some(request), fault };
+        let exchange = match body {
+            DraftBody::Whole(body) => self.seal(begun, body).await.map_err(unsent)?,
+            DraftBody::Coming { pieces, .. } => self.stream(begun, pieces).await.map_err(failed)?,
         };
-        let request = exchange.request.header().id;
-        self.finish(exchange).await.map_err(|fault| Failed { request: Some(request), fault })
+        self.finish(exchange).await.map_err(failed)
     }
 }
 
 impl Consumer {
     /// The consumer half for the subsystems that this node hosts.
     pub fn new(ground: Arc<Ground>, peers: Arc<dyn PeerLink>, hosted: Vec<SubsystemId>) -> Self {
-        Self { ground, peers, hosted, random: SystemRandom::new() }
+        Self { ground, peers, hosted }
     }
 
     /// Asks what became of the requests that a crash left open, and records the replies (protocol P4.5). One that
@@ -85,23 +117,61 @@ impl Consumer {
             .await;
     }
 
-    /// Steps 1–3: nothing has left the node yet, and nothing is recorded.
-    async fn begin(&self, draft: Draft, deadline: Deadline) -> Result<Exchange, Fault> {
+    /// Steps 1 and 2: nothing has left the node yet, and nothing is recorded.
+    async fn begin(&self, draft: Draft, deadline: Deadline) -> Result<(Begun, DraftBody), Fault> {
         let directory = self.ground.directory(Side::ClientProxy)?;
         self.is_hosted(&draft.client, &directory)?;
         let candidates = routing::candidates(&directory, &draft, self.ground.clock.now())?;
         let (node, conversation) = self.reach(&candidates, &directory, deadline).await?;
-        let request = self.seal(draft, &node, &directory).await?;
+        let length = draft.body.announced();
+        let (opening, body) = request::open(&self.ground, draft, &node, &directory)?;
         // Room for both records of ours, before anything leaves the node.
-        let body = request.sealed.body().len();
         let rooms = async {
-            let request = self.ground.recorder.reserve_request(body).await?;
+            let request = self.ground.recorder.reserve_request(length.unwrap_or(u64::MAX)).await?;
             Ok((request, self.ground.recorder.reserve_answer().await?))
         };
         let rooms = deadline.by(FaultCode::RecordingFailed, "keeping room for the records", rooms).await?;
         let (request_room, answer_room) = rooms.map_err(|error: StoreError| recording_failed(&error))?;
-        let (request_room, answer_room) = (Some(request_room), Some(answer_room));
-        Ok(Exchange { directory, node, request, conversation, deadline, request_room, answer_room })
+        let begun = Begun { directory, node, opening, conversation, deadline, request_room, answer_room };
+        Ok((begun, body))
+    }
+
+    /// Step 3: manifest and signature over a body that is here.
+    async fn seal(&self, begun: Begun, body: Body) -> Result<Exchange, Fault> {
+        let request = self.sign(begun.opening.clone(), body).await?;
+        Ok(begun.signed(request, false))
+    }
+
+    /// Step 3 for a body that is still coming: it is sent as it comes, and signed when it is whole. It takes as long as it
+    /// takes to flow; the time for everything else begins anew.
+    async fn stream(&self, mut begun: Begun, pieces: BodyStream) -> Result<Exchange, Fault> {
+        let header = begun.opening.header();
+        let statuses = self.ground.sealing.statuses(&header.client.member());
+        let fault = match begun.conversation.begin(Beginning::of(&begun.opening, statuses), pieces).await {
+            Ok(Some(body)) => {
+                let request = self.sign(begun.opening.clone(), body).await?;
+                begun.deadline = Deadline::after(CALL_DEADLINE, Side::ClientProxy);
+                return Ok(begun.signed(request, true));
+            }
+            // The caller's own: nobody has heard a whole message of it.
+            Err(Interrupted::Source(fault)) => return Err(fault),
+            Ok(None) => match begun.conversation.hear().await {
+                Ok(Turn::Fault(fault)) => fault,
+                Ok(_) => out_of_order(),
+                Err(error) => link_fault(&error),
+            },
+            Err(Interrupted::Link(error)) => link_fault(&error),
+        };
+        let ended = Ended::Begun(begun.opening.header(), &begun.directory);
+        Err(self.record_unsigned(ended, begun.opening.header().id, fault).await)
+    }
+
+    async fn sign(&self, opening: Opening, body: Body) -> Result<Signed, Fault> {
+        let member = opening.header().client.member();
+        let sealed = opening
+            .seal(body)
+            .map_err(|error| Fault::at(Side::Client, FaultCode::Malformed, error.to_string()))?;
+        self.ground.sealing.sign(&member, sealed, Side::ClientProxy).await
     }
 
     /// Steps 4–14.
@@ -112,7 +182,10 @@ impl Consumer {
         };
         match ended {
             Ok(answer) => self.hand_over(&mut exchange, answer).await,
-            Err(fault) => Err(self.record_unsigned(&exchange, fault).await),
+            Err(fault) => {
+                let ended = Ended::Signed(&exchange.request, &exchange.directory);
+                Err(self.record_unsigned(ended, exchange.request.header().id, fault).await)
+            }
         }
     }
 
@@ -162,69 +235,6 @@ impl Consumer {
         Err(last)
     }
 
-    /// Step 2 and 3: header, manifest, signature.
-    async fn seal(&self, draft: Draft, node: &NodeEntry, directory: &Directory) -> Result<Signed, Fault> {
-        let (headers, secrets) = self.split_secrets(&draft)?;
-        let now = self.ground.clock.now();
-        let context = draft.context;
-        let header = Header {
-            v: VERSION,
-            kind: Kind::Request,
-            id: MessageId::new(now, self.fresh_random()?),
-            instance: directory.instance().to_owned(),
-            client: draft.client,
-            service: draft.service,
-            from: self.ground.me.clone(),
-            to: node.id.clone(),
-            directory: DirectoryRef { epoch: directory.epoch(), version: directory.version() },
-            sent: now,
-            expires: now.plus(CALL_DEADLINE),
-            method: Some(draft.method),
-            path: Some(draft.path.as_str().to_owned()),
-            query: draft.query.map(|query| query.as_str().to_owned()),
-            headers,
-            user_id: context.user_id,
-            agency: context.agency,
-            purpose: context.purpose,
-            legal_basis: context.legal_basis,
-            consent: context.consent,
-            represented_party: context.represented_party,
-            issue: context.issue,
-            client_message_id: context.client_message_id,
-            idempotency_key: context.idempotency_key,
-            trace: context.trace,
-            body: Some(BodyInfo { media_type: draft.media_type, length: Some(draft.body.len() as u64) }),
-            status: None,
-            in_reply_to: None,
-            leaf: None,
-        };
-        let member = header.client.member();
-        self.ground.sealing.sign(&member, header, draft.body, secrets, Side::ClientProxy).await
-    }
-
-    fn split_secrets(&self, draft: &Draft) -> Result<(Vec<HeaderField>, Vec<Secret>), Fault> {
-        let mut fields = Vec::with_capacity(draft.headers.len());
-        let mut secrets = Vec::new();
-        for (name, value) in &draft.headers {
-            if is_secret(name) {
-                let (field, secret) = hide(name, value, self.fresh_random()?);
-                fields.push(field);
-                secrets.push(secret);
-            } else {
-                fields.push(HeaderField::plain(name, value));
-            }
-        }
-        Ok((fields, secrets))
-    }
-
-    fn fresh_random<const N: usize>(&self) -> Result<[u8; N], Fault> {
-        let mut bytes = [0; N];
-        let failed =
-            |_| Fault::consumer(FaultCode::Internal, "the system's random numbers are not to be had");
-        self.random.fill(&mut bytes).map_err(failed)?;
-        Ok(bytes)
-    }
-
     /// Steps 4 and 5: append our own request while it is sent; say `recorded` when it is durable. Until that frame is
     /// out, the provider will not call the service (protocol P4.3), so every failure here means: not carried out.
     async fn send(&self, exchange: &mut Exchange) -> Result<(), Fault> {
@@ -234,9 +244,16 @@ impl Consumer {
             exchange.request.header().sent,
         );
         let room = exchange.request_room.take();
+        let conversation = &mut exchange.conversation;
+        let say = async {
+            if exchange.streamed {
+                return conversation.sign(&exchange.request.signature).await;
+            }
+            conversation.say(turn).await
+        };
         let step = async {
             tokio::join!(
-                exchange.conversation.say(turn),
+                say,
                 self.ground.recorder.sent_request(&exchange.request, &statuses, &exchange.directory, room),
             )
         };
@@ -254,34 +271,41 @@ impl Consumer {
 
     /// Step 13: hear and verify the answer. A connection that breaks now leaves the outcome to be asked for.
     async fn hear_answer(&self, exchange: &mut Exchange) -> Result<Verified<Answer>, Fault> {
-        let hear = exchange.conversation.hear();
-        let (parts, at) = match exchange
-            .deadline
-            .by(FaultCode::OutcomeUnknown, "waiting for the answer", hear)
-            .await?
-        {
+        let ready = exchange.conversation.ready();
+        let begun = exchange.deadline.by(FaultCode::OutcomeUnknown, "waiting for the answer", ready).await?;
+        let heard = match begun {
+            Ok(()) => exchange.conversation.hear().await,
+            Err(error) => Err(error),
+        };
+        // A body takes as long as it takes to flow; the time for everything else begins anew.
+        exchange.deadline = Deadline::after(CALL_DEADLINE, Side::ClientProxy);
+        let (parts, at) = match heard {
             Ok(Turn::Message(parts, at)) => (parts, at),
             // The provider's node knows more than it could say on this stream.
             Ok(Turn::Fault(fault)) if fault.code == FaultCode::OutcomeUnknown => {
-                return self.ask_outcome(exchange).await;
+                return self.answer_on_record(exchange).await;
             }
             Ok(Turn::Fault(fault)) => return Err(fault),
-            Ok(Turn::Recorded(_) | Turn::Cancel) => {
-                return Err(Fault::consumer(
-                    FaultCode::InconsistentResponse,
-                    "the provider's node broke the order of frames",
-                ));
-            }
+            Ok(Turn::Recorded(_) | Turn::Cancel) => return Err(out_of_order()),
             Err(error) => {
                 tracing::warn!(request = %exchange.request.header().id, %error, "connection broke, asking for the outcome");
-                return self.ask_outcome(exchange).await;
+                return self.answer_on_record(exchange).await;
             }
         };
         let peer = exchange.conversation.peer().clone();
         let answer = self.verify(exchange, *parts, peer, at).await?;
-        let sealed = &answer.message().sealed;
-        reveal(&sealed.header().headers, sealed.secrets())
-            .map_err(|e| Fault::consumer(FaultCode::InconsistentResponse, e.to_string()))?;
+        secrets_hold(&answer)?;
+        Ok(answer)
+    }
+
+    /// The answer as the provider's node has it on record, which is all that `recorded` would say. It comes without secrets,
+    /// or with those that it hides.
+    async fn answer_on_record(&self, exchange: &mut Exchange) -> Result<Verified<Answer>, Fault> {
+        let answer = self.ask_outcome(exchange).await?;
+        if !answer.message().sealed.secrets().is_empty() {
+            secrets_hold(&answer)?;
+        }
+        exchange.on_their_record = true;
         Ok(answer)
     }
 
@@ -335,20 +359,24 @@ impl Consumer {
     async fn hand_over(&self, exchange: &mut Exchange, answer: Verified<Answer>) -> Result<Reply, Fault> {
         let (ending, refused) = ending_of(&answer);
         let room = exchange.answer_room.take();
+        let on_their_record = exchange.on_their_record;
         let step = async {
+            let hear = async {
+                on_their_record || matches!(exchange.conversation.hear().await, Ok(Turn::Recorded(_)))
+            };
             tokio::join!(
                 self.ground.recorder.received_answer(&answer, ending, &exchange.directory, room),
-                exchange.conversation.hear(),
+                hear,
             )
         };
-        let (recorded, heard) =
+        let (recorded, confirmed) =
             exchange.deadline.by(FaultCode::OutcomeUnknown, "recording the answer", step).await?;
         recorded.map_err(|error| {
             let mut fault = recording_failed(&error);
             fault.code = FaultCode::OutcomeUnknown;
             fault
         })?;
-        if !matches!(heard, Ok(Turn::Recorded(_))) {
+        if !confirmed {
             self.is_on_their_record(exchange, &answer).await?;
         }
         match refused {
@@ -380,10 +408,9 @@ impl Consumer {
     }
 
     /// An exchange that ends without a signed answer is recorded as such; what the caller is told stays the fault.
-    async fn record_unsigned(&self, exchange: &Exchange, fault: Fault) -> Fault {
-        let ended = Ended::Signed(&exchange.request, &exchange.directory);
+    async fn record_unsigned(&self, ended: Ended<'_>, request: MessageId, fault: Fault) -> Fault {
         if let Err(error) = within(self.ground.recorder.unsigned(ended, &fault)).await {
-            tracing::error!(request = %exchange.request.header().id, %error, "the end of the exchange was not recorded");
+            tracing::error!(%request, %error, "the end of the exchange was not recorded");
         }
         fault
     }
@@ -441,12 +468,19 @@ impl Consumer {
     }
 }
 
+/// The secrets beside an answer are those that it hides.
+fn secrets_hold(answer: &Verified<Answer>) -> Result<(), Fault> {
+    let sealed = &answer.message().sealed;
+    let held = reveal(&sealed.header().headers, sealed.secrets());
+    held.map(drop).map_err(|e| Fault::consumer(FaultCode::InconsistentResponse, e.to_string()))
+}
+
 /// How a verified answer ends its exchange, and the fault that a refusal tells.
 fn ending_of(answer: &Verified<Answer>) -> (Ending, Option<Fault>) {
     if answer.header().kind != Kind::Refusal {
         return (Ending::OK, None);
     }
-    let fault = refusal::fault_of(answer.message().sealed.body().bytes());
+    let fault = refusal::fault_of(answer.message().sealed.body().bytes().map_or(&[][..], |bytes| bytes));
     (Ending::of(fault.code), Some(fault))
 }
 
@@ -480,12 +514,16 @@ fn reply_of(request: MessageId, answer: &Verified<Answer>) -> Result<Reply, Faul
         status: header.status.unwrap_or(502),
         headers,
         media_type: header.body.as_ref().and_then(|body| body.media_type.clone()),
-        body: sealed.body().bytes().clone(),
+        body: sealed.body().clone(),
     })
 }
 
 pub(crate) fn recording_failed(error: &truc_evidence::StoreError) -> Fault {
     Fault::consumer(FaultCode::RecordingFailed, error.to_string())
+}
+
+fn out_of_order() -> Fault {
+    Fault::consumer(FaultCode::InconsistentResponse, "the provider's node broke the order of frames")
 }
 
 fn link_fault(error: &LinkError) -> Fault {

@@ -7,13 +7,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use truc_directory::NodeEntry;
-use truc_message::{Body, Leaf, Parts, Peer, Secret, Signature};
+use truc_message::contract::{digest_of, pieces};
+use truc_message::{Body, BodyStream, Leaf, Parts, Peer, Secret, Signature};
 use truc_model::{Digest, Fault, FaultCode, MessageId, Timestamp};
 
-use crate::ports::{Conversation, LinkError, PastOutcome, PeerLink, ProviderSide, Turn};
+use crate::ports::{
+    Beginning, Conversation, Interrupted, LinkError, PastOutcome, PeerLink, ProviderSide, Turn,
+};
 
 type Check = Result<(), String>;
 
@@ -22,6 +26,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The length of the big body.
 const BIG: usize = 1024 * 1024 + 17;
+
+/// The length of a body that flows; longer than what is held in memory.
+const FLOWING: u64 = truc_message::WHOLE_BODY + 3 * 1024 * 1024 + 5;
+
+/// How long a body of unknown length may become.
+const LIMIT: u64 = FLOWING + 1;
 
 fn ensure(holds: bool, clause: &str) -> Check {
     if holds { Ok(()) } else { Err(clause.to_owned()) }
@@ -83,6 +93,25 @@ impl Scripted {
                 drop(self.heard.send(heard).await);
                 Ok(())
             }
+            b"flow" => {
+                let heard = c.hear().await?;
+                let pieces = parts.body.read().unwrap_or_else(|| futures::stream::empty().boxed());
+                let announced = Some(parts.body.len());
+                match c.begin(beginning(b"flow", announced), pieces).await {
+                    Ok(Some(_)) => c.sign(&parts.signature).await?,
+                    _ => return Err(LinkError::Broken("a body that flows".into())),
+                }
+                c.say(heard).await
+            }
+            b"break" => {
+                drop(c.hear().await?);
+                let announced = Some(FLOWING);
+                let broken = c.begin(beginning(b"flow", announced), pieces_then_fault()).await;
+                if broken == Err(Interrupted::Source(the_fault())) {
+                    c.say(turn(&message(br#"{"v":1,"kind":"refusal"}"#, 9))).await?;
+                }
+                Ok(())
+            }
             _ => {
                 let heard = c.hear().await?;
                 c.say(Turn::Message(parts, Timestamp::from_millis(0))).await?;
@@ -94,8 +123,14 @@ impl Scripted {
 
 #[async_trait]
 impl ProviderSide for Scripted {
-    fn early(&self, _peer: &Peer, header: &[u8], _body: u64, _at: Timestamp) -> Result<(), Fault> {
-        if header == b"refuse" { Err(the_fault()) } else { Ok(()) }
+    fn early(
+        &self,
+        _peer: &Peer,
+        header: &[u8],
+        announced: Option<u64>,
+        _at: Timestamp,
+    ) -> Result<u64, Fault> {
+        if header == b"refuse" { Err(the_fault()) } else { Ok(announced.unwrap_or(LIMIT)) }
     }
 
     async fn serve(&self, mut conversation: Box<dyn Conversation>) {
@@ -174,6 +209,7 @@ pub async fn peer_link(
         echo(link, node, length).await?;
     }
     peers(link, node, provider).await?;
+    flowing(link, node).await?;
     faults(link, node).await?;
     dropping(link, node, provider).await?;
     order_of_beginning(link, node).await?;
@@ -194,6 +230,82 @@ async fn echo_on(c: &mut dyn Conversation, length: usize) -> Check {
     ensure(same(&sent, &came), "every part of a message arrives as it was said, both ways")?;
     let Turn::Recorded(came) = hear(c).await? else { return Err("turns are heard in the order said".into()) };
     ensure(came == leaf(length as u64), "`recorded` carries its leaf, both ways")
+}
+
+fn beginning(header: &'static [u8], announced: Option<u64>) -> Beginning {
+    let Parts { header, secrets, statuses, .. } = message(header, 0);
+    Beginning { header, secrets, statuses, announced }
+}
+
+/// As [`pieces`], but it breaks off.
+fn pieces_then_fault() -> BodyStream {
+    pieces(FLOWING / 2).chain(futures::stream::once(async { Err(the_fault()) })).boxed()
+}
+
+/// Bodies that leave while they come, of known and of unknown length.
+async fn flowing(link: &dyn PeerLink, node: &NodeEntry) -> Check {
+    let sent = message(b"flow", 0);
+    for announced in [Some(FLOWING), None] {
+        let mut c = link.open(node).await.map_err(text)?;
+        let begun = c.begin(beginning(b"flow", announced), pieces(FLOWING)).await.map_err(text)?;
+        let body = begun.ok_or("a body that flows is taken whole")?;
+        ensure(
+            (body.len(), body.digest()) == digest_of(pieces(FLOWING)).await?,
+            "who sends a body that flows knows its length and digest",
+        )?;
+        c.sign(&sent.signature).await.map_err(text)?;
+        say(c.as_mut(), Turn::Recorded(leaf(1))).await?;
+        timeout(PATIENCE, c.ready())
+            .await
+            .map_err(|_| "an answer begins to arrive".to_owned())?
+            .map_err(text)?;
+        let Turn::Message(came, _) = hear(c.as_mut()).await? else {
+            return Err("a message whose body flows is heard as a message".into());
+        };
+        ensure(came.body == body, "a body that flows arrives as it left, both ways")?;
+        let read = came.body.read().ok_or("a body that flowed is readable")?;
+        ensure(digest_of(read).await? == (body.len(), body.digest()), "and reads as it was")?;
+        ensure(
+            (&came.header, &came.secrets, &came.statuses) == (&sent.header, &sent.secrets, &sent.statuses),
+            "with every other part of its message",
+        )?;
+        ensure(matches!(hear(c.as_mut()).await?, Turn::Recorded(_)), "and the turns after it")?;
+    }
+    breaking(link, node).await
+}
+
+async fn breaking(link: &dyn PeerLink, node: &NodeEntry) -> Check {
+    let mut c = link.open(node).await.map_err(text)?;
+    let refused = c.begin(beginning(b"refuse", Some(FLOWING)), pieces(FLOWING)).await.map_err(text)?;
+    ensure(refused.is_none(), "a body that nobody wants is not sent to its end")?;
+    ensure(
+        matches!(hear(c.as_mut()).await?, Turn::Fault(fault) if fault == the_fault()),
+        "and the fault says why",
+    )?;
+    let mut c = link.open(node).await.map_err(text)?;
+    let broken = c.begin(beginning(b"flow", Some(FLOWING)), pieces_then_fault()).await;
+    ensure(
+        broken == Err(Interrupted::Source(the_fault())),
+        "a body that breaks off at its source is known as such",
+    )?;
+    drop(c);
+    let mut c = link.open(node).await.map_err(text)?;
+    let long = c.begin(beginning(b"flow", None), pieces(LIMIT + 1)).await;
+    let told = match long {
+        Ok(None) => Some(hear(c.as_mut()).await?),
+        _ => None,
+    };
+    ensure(
+        matches!(told, Some(Turn::Fault(fault)) if fault.code == FaultCode::TooLarge),
+        "a body of unknown length that becomes too long is refused as TOO_LARGE",
+    )?;
+    let mut c = link.open(node).await.map_err(text)?;
+    say(c.as_mut(), turn(&message(b"break", 0))).await?;
+    say(c.as_mut(), Turn::Recorded(leaf(1))).await?;
+    let Turn::Message(refusal, _) = hear(c.as_mut()).await? else {
+        return Err("an answer that breaks off can end in a refusal".into());
+    };
+    ensure(refusal.body.len() == 9, "which is heard in its place")
 }
 
 async fn peers(link: &dyn PeerLink, node: &NodeEntry, provider: &Scripted) -> Check {

@@ -13,10 +13,11 @@ pub mod ports;
 mod provider;
 mod refusal;
 mod refusal_rate;
+mod request;
 mod routing;
 mod sealing;
 
-pub use call::{CallContext, Draft, Failed, Reply};
+pub use call::{CallContext, Draft, DraftBody, Failed, Reply};
 pub use consumer::{CALL_DEADLINE, Consumer};
 pub use ground::Ground;
 pub use provider::Provider;

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::stream::BoxStream;
 use truc_directory::{Directory, NodeEntry};
 use truc_evidence::Recorded;
-use truc_message::{Leaf, Parts, Peer};
+use truc_message::{Body, BodyStream, Leaf, Opening, Parts, Peer, Secret, Signature};
 use truc_model::{Digest, Fault, MessageId, Timestamp};
 use truc_policy::{Admitted, ServiceDefinition};
 use truc_trust::{Request, Verified};
@@ -32,11 +33,12 @@ pub trait ConsumerSide: Send + Sync {
 /// The provider side as the peer door sees it.
 #[async_trait]
 pub trait ProviderSide: Send + Sync {
-    /// Looks at the header frame of a message whose body has not come yet (protocol P4.1, P4.6). Passing grants nothing.
+    /// Looks at the header frame of a message whose body has not come yet (protocol P4.1, P4.6); `announced` is the body's
+    /// length, where it is known. Says how long the body may become. Passing grants nothing.
     ///
     /// # Errors
     /// The unsigned fault to answer with.
-    fn early(&self, peer: &Peer, header: &[u8], body_announced: u64, at: Timestamp) -> Result<(), Fault>;
+    fn early(&self, peer: &Peer, header: &[u8], announced: Option<u64>, at: Timestamp) -> Result<u64, Fault>;
 
     /// Carries out the exchange that a peer began; ends when the exchange has ended.
     async fn serve(&self, conversation: Box<dyn Conversation>);
@@ -111,8 +113,54 @@ pub trait Conversation: Send + Sync {
     fn handshake_statuses(&self) -> &[Bytes];
     /// Says one turn; waits while the bounded queue is full.
     async fn say(&mut self, turn: Turn) -> Result<(), LinkError>;
-    /// Hears the next turn; no deadline of its own.
+    /// Begins a message and sends its body as it comes: the header leaves before the first piece. The message is not said
+    /// until [`Conversation::sign`]. `None`: the peer has ended the exchange meanwhile, and what it said is heard next.
+    ///
+    /// # Errors
+    /// [`Interrupted`] says which end the body broke at; the message cannot be signed then.
+    async fn begin(&mut self, beginning: Beginning, body: BodyStream) -> Result<Option<Body>, Interrupted>;
+    /// Ends a message that [`Conversation::begin`] began.
+    async fn sign(&mut self, signature: &Signature) -> Result<(), LinkError>;
+    /// Waits until the next turn has begun to arrive; no deadline of its own.
+    async fn ready(&mut self) -> Result<(), LinkError>;
+    /// Hears the next turn. Once it has begun to arrive, it arrives or fails in a time that its length bounds.
     async fn hear(&mut self) -> Result<Turn, LinkError>;
+}
+
+/// What leaves of a message ahead of its body.
+#[derive(Debug, Clone)]
+pub struct Beginning {
+    /// Exact header bytes.
+    pub header: Bytes,
+    /// Secrets beside the header.
+    pub secrets: Vec<Secret>,
+    /// Certificate statuses carried with it.
+    pub statuses: Vec<Bytes>,
+    /// The body's length, where it is known.
+    pub announced: Option<u64>,
+}
+
+impl Beginning {
+    /// What leaves of `opening` first, with the statuses that vouch for its sender.
+    pub fn of(opening: &Opening, statuses: Vec<Bytes>) -> Self {
+        Self {
+            header: opening.header_bytes().clone(),
+            secrets: opening.secrets().to_vec(),
+            statuses,
+            announced: opening.announced(),
+        }
+    }
+}
+
+/// Why a body that was being sent as it came did not become whole.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Interrupted {
+    /// Where it comes from: the rest will not come.
+    #[error("{0}")]
+    Source(Fault),
+    /// Where it goes.
+    #[error(transparent)]
+    Link(#[from] LinkError),
 }
 
 /// Reaches other nodes.
@@ -137,7 +185,7 @@ pub trait PeerLink: Send + Sync {
 }
 
 /// What a service answered.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ServiceAnswer {
     /// HTTP status, 200–599, passed on as it is.
     pub status: u16,
@@ -146,7 +194,46 @@ pub struct ServiceAnswer {
     /// The content-type, verbatim.
     pub media_type: Option<String>,
     /// The body.
-    pub body: Bytes,
+    pub body: AnswerBody,
+}
+
+/// The body of a service's answer.
+pub enum AnswerBody {
+    /// Whole, of at most [`truc_message::WHOLE_BODY`] bytes.
+    Whole(Bytes),
+    /// Longer, and still coming.
+    Coming {
+        /// Its length, when the service announced it.
+        announced: Option<u64>,
+        /// The pieces; an error ends them.
+        pieces: BoxStream<'static, Result<Bytes, ServiceFailure>>,
+    },
+}
+
+impl<T: Into<Bytes>> From<T> for AnswerBody {
+    fn from(bytes: T) -> Self {
+        Self::Whole(bytes.into())
+    }
+}
+
+impl AnswerBody {
+    /// The bytes, when they are here whole.
+    pub const fn whole(&self) -> Option<&Bytes> {
+        match self {
+            Self::Whole(bytes) => Some(bytes),
+            Self::Coming { .. } => None,
+        }
+    }
+}
+
+/// Shows lengths only: a body may hold personal data.
+impl std::fmt::Debug for AnswerBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Whole(bytes) => write!(f, "Whole({} bytes)", bytes.len()),
+            Self::Coming { announced, .. } => write!(f, "Coming({announced:?} bytes)"),
+        }
+    }
 }
 
 /// Why a service gave no answer.

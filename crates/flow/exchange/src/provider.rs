@@ -10,16 +10,15 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use truc_directory::{Directory, NodeEntry};
-use truc_evidence::{Claim, Ending, Known, OpenRequest, Past, Receipt, Recorded, Reservation, StoreError};
+use truc_evidence::{Claim, Known, OpenRequest, Past, Receipt, Recorded, Reservation, StoreError};
 use truc_message::{
-    Freshness, Header, Kind, MalformedHeader, MalformedMessage, Parts, Peer, Received, Signature, Signed,
-    reveal,
+    Freshness, Header, Kind, MalformedHeader, MalformedMessage, Parts, Peer, Received, Signature, reveal,
 };
 use truc_model::{Digest, Fault, FaultCode, MessageId, Side, Timestamp};
 use truc_policy::{Admitted, NotAdmitted, Policy};
 use truc_trust::{Request, Verified};
 
-use crate::answer::{self, Replied};
+use crate::answer::{self, Made, Replied};
 use crate::consumer::parts_of;
 use crate::deadline::{Deadline, within};
 use crate::ground::Ground;
@@ -48,16 +47,16 @@ type Conv<'a> = &'a mut dyn Conversation;
 
 #[async_trait]
 impl ProviderSide for Provider {
-    fn early(&self, peer: &Peer, header: &[u8], body_announced: u64, at: Timestamp) -> Result<(), Fault> {
+    fn early(&self, peer: &Peer, header: &[u8], announced: Option<u64>, at: Timestamp) -> Result<u64, Fault> {
         let header = Header::parse(header).map_err(|e| bad_message(&e.into()))?;
         self.is_for_us_and_fresh(&header, at)?;
         let directory = self.ground.directory(Side::ServerProxy)?;
         comes_from_its_node(peer, &header, &directory)?;
-        if body_announced > SMALL_BODY {
+        match announced {
+            Some(small) if small <= SMALL_BODY => Ok(small),
             // Nobody may make a node spool what it will deny.
-            self.policy.load().early(&header, body_announced, &directory)?;
+            announced => self.policy.load().early(&header, announced.unwrap_or_default(), &directory),
         }
-        Ok(())
     }
 
     async fn serve(&self, mut conversation: Box<dyn Conversation>) {
@@ -97,7 +96,7 @@ impl Provider {
         let received = self.receive(c).await?;
         let directory = self.ground.directory(Side::ServerProxy)?;
         let verified = self.verify(received, &directory).await?;
-        let claim = match self.ground.recorder.claim(&verified) {
+        let claim = match self.claim(&verified).await? {
             Ok(claim) => claim,
             Err(known) => return self.repeat(c, known).await,
         };
@@ -111,14 +110,19 @@ impl Provider {
             Ok(()) => self.call(&recorded, &directory).await,
             Err(fault) => Replied::Refused(fault),
         };
-        let answer = self.seal(&recorded, replied, &directory).await;
+        let answer = self.seal(c, &recorded, replied, &directory).await;
         self.answer(c, answer, &directory, Some(room)).await
     }
 
     /// Received: well-formed, addressed to us, of now.
     async fn receive(&self, c: Conv<'_>) -> Result<Received, Fault> {
         let deadline = Deadline::after(self.freshness.life, Side::ServerProxy);
-        match deadline.by(FaultCode::Timeout, "waiting for the request", c.hear()).await? {
+        let begun = deadline.by(FaultCode::Timeout, "waiting for the request", c.ready()).await?;
+        let heard = match begun {
+            Ok(()) => c.hear().await,
+            Err(error) => Err(error),
+        };
+        match heard {
             Ok(Turn::Message(parts, at)) => {
                 let received = Received::parse(*parts, c.peer().clone(), at).map_err(|e| bad_message(&e))?;
                 self.is_for_us_and_fresh(received.header(), at)?;
@@ -158,6 +162,16 @@ impl Provider {
         verified.map_err(|error| Fault::provider(error.fault_code(), error.to_string()))
     }
 
+    /// Claimed: nobody else carries it out. Claims are forgotten after a while, within which a repeated request would have
+    /// to arrive; a body that takes longer is looked up in the journal.
+    async fn claim(&self, request: &Verified<Request>) -> Result<Result<Claim, Known>, Fault> {
+        let recorder = &self.ground.recorder;
+        if self.ground.clock.now() <= request.at().plus(self.freshness.life) {
+            return Ok(recorder.claim(request));
+        }
+        recorder.claim_late(request).await.map_err(|e| not_recorded(&e))
+    }
+
     /// A request that came before is never carried out again (protocol P4.2).
     async fn repeat(&self, c: Conv<'_>, known: Known) -> Result<(), Fault> {
         match known {
@@ -181,6 +195,13 @@ impl Provider {
             Known::Void => {
                 let detail = "this node has said that this request was never carried out";
                 Err(Fault::provider(FaultCode::Replayed, detail))
+            }
+            Known::Forgotten(youngest) => {
+                let detail = format!(
+                    "this node's clock was set back, and it no longer knows which requests made until {youngest} it has carried out; \
+                     send a new one, and if this goes on, restart the node once its clock is right"
+                );
+                Err(Fault::provider(FaultCode::Expired, detail))
             }
         }
     }
@@ -217,7 +238,7 @@ impl Provider {
         let receipt = within(recording).await.map_err(|e| not_recorded(&e))?;
         tracing::info!(request = %header.id, client = %header.client, service = %header.service, code = %fault.code, "refused");
         let asked = answer::Asked { header, digest: request.message().digest(), leaf: receipt.leaf };
-        let signed = answer::seal(&self.ground, asked, Replied::Refused(fault), directory).await;
+        let signed = answer::refuse(&self.ground, asked, &fault, directory).await;
         self.answer(c, signed, directory, None).await
     }
 
@@ -254,32 +275,47 @@ impl Provider {
         answer::from_target(self.services.as_ref(), &self.policy.load(), recorded, directory).await
     }
 
-    /// Step 11.
+    /// Step 11; an answer that flows is with the peer when it is sealed.
     async fn seal(
         &self,
+        c: Conv<'_>,
         recorded: &Recorded<Admitted<Verified<Request>>>,
         replied: Replied,
         directory: &Directory,
-    ) -> Result<(Signed, Ending), Fault> {
+    ) -> Result<Made, Fault> {
         let request = recorded.inner().request();
         let leaf = recorded.receipt().leaf;
         let asked = answer::Asked { header: request.header(), digest: request.message().digest(), leaf };
-        answer::seal(&self.ground, asked, replied, directory).await
+        match replied {
+            Replied::Answered(answer, body) => {
+                answer::seal(&self.ground, asked, (answer, body), directory).await
+            }
+            Replied::Coming(answer, announced, pieces) => {
+                answer::pass_on(&self.ground, asked, c, (answer, announced, pieces), directory).await
+            }
+            Replied::Refused(fault) => answer::refuse(&self.ground, asked, &fault, directory).await,
+        }
     }
 
     /// Step 12: append the answer while it is sent; say `recorded` when it is durable.
     async fn answer(
         &self,
         c: Conv<'_>,
-        signed: Result<(Signed, Ending), Fault>,
+        made: Result<Made, Fault>,
         directory: &Directory,
         room: Option<Reservation>,
     ) -> Result<(), Fault> {
-        let (message, ending) = signed?;
+        let Made { message, ending, begun } = made?;
         let statuses = self.ground.sealing.statuses(&message.header().service.member());
-        let turn = Turn::Message(Box::new(parts_of(&message, statuses.clone())), message.header().sent);
+        let say = async {
+            if begun {
+                return c.sign(&message.signature).await;
+            }
+            let turn = Turn::Message(Box::new(parts_of(&message, statuses.clone())), message.header().sent);
+            c.say(turn).await
+        };
         let (said, recorded) = tokio::join!(
-            c.say(turn),
+            say,
             within(self.ground.recorder.sent_answer(&message, &statuses, ending, directory, room)),
         );
         let receipt: Receipt = recorded.map_err(|error| {
@@ -340,8 +376,7 @@ impl Provider {
         let directory = self.ground.directory(Side::ServerProxy)?;
         let detail = "the provider's node was interrupted while it carried out this request";
         let fault = Fault::provider(FaultCode::OutcomeUnknown, detail);
-        let (message, ending) =
-            answer::seal(&self.ground, asked, Replied::Refused(fault), &directory).await?;
+        let Made { message, ending, .. } = answer::refuse(&self.ground, asked, &fault, &directory).await?;
         let statuses = self.ground.sealing.statuses(&header.service.member());
         let recording = self.ground.recorder.sent_answer(&message, &statuses, ending, &directory, None);
         within(recording).await.map(drop).map_err(|e| not_recorded(&e))

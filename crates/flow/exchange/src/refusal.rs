@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn a_refusal_says_what_the_fault_said() {
         let fault = Fault::provider(FaultCode::NoRight, "no right for VN/GOV/H26/mot-cua-so-9");
-        assert_eq!(fault_of(body_of(&fault).bytes()), fault);
+        assert_eq!(fault_of(body_of(&fault).bytes().unwrap()), fault);
         assert_eq!(fault_of(b"{}").code, FaultCode::Internal);
     }
 }

@@ -10,7 +10,7 @@ use crate::call::Draft;
 /// The nodes that serve the draft's service, in the order to try.
 ///
 /// # Errors
-/// UNKNOWN_MEMBER, MOVED, UNSUPPORTED_VERSION, or MALFORMED for a targeted node that does not serve it.
+/// UNKNOWN_MEMBER, MOVED, UNSUPPORTED_VERSION, or UNKNOWN_NODE for a targeted node that does not serve it.
 pub(crate) fn candidates(
     directory: &Directory,
     draft: &Draft,
@@ -44,7 +44,7 @@ pub(crate) fn candidates(
         nodes.retain(|node| node.id == *target);
         if nodes.is_empty() {
             let detail = format!("node {target} (X-Road-Security-Server) does not serve {subsystem}");
-            return Err(Fault::client(FaultCode::Malformed, detail));
+            return Err(Fault::consumer(FaultCode::UnknownNode, detail));
         }
     }
     nodes.retain(|node| node.versions.contains(&truc_message::VERSION));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use truc_keys::{KeyLabel, SignatureAlgorithm, Signer};
-use truc_message::{Body, Header, Sealed, Secret, Signature, Signed};
+use truc_message::{Sealed, Signature, Signed};
 use truc_model::{Fault, FaultCode, MemberId, Side};
 use truc_trust::{Certificate, OwnStatuses, cms};
 
@@ -55,24 +55,15 @@ impl Sealing {
             .unwrap_or_default()
     }
 
-    /// Seals and signs one message for `member`.
+    /// Signs one message for `member`.
     ///
     /// # Errors
-    /// SIGNING_FAILED of `side`; MALFORMED when the header's fields break protocol P1.2.
-    pub async fn sign(
-        &self,
-        member: &MemberId,
-        header: Header,
-        body: Body,
-        secrets: Vec<Secret>,
-        side: Side,
-    ) -> Result<Signed, Fault> {
+    /// SIGNING_FAILED of `side`.
+    pub async fn sign(&self, member: &MemberId, sealed: Sealed, side: Side) -> Result<Signed, Fault> {
         let failed = |detail: String| Fault::at(side, FaultCode::SigningFailed, detail);
         let seals = self.seals.load_full();
         let seal = seals.get(member).ok_or_else(|| failed(format!("this node holds no seal of {member}")))?;
-        let sent = header.sent;
-        let sealed = Sealed::seal(header, body, secrets)
-            .map_err(|e| Fault::at(Side::Client, FaultCode::Malformed, e.to_string()))?;
+        let sent = sealed.header().sent;
         let to_sign = cms::prepare(sealed.manifest(), &seal.certificate, seal.algorithm, sent)
             .and_then(|prepared| prepared.with_intermediates(&seal.intermediates))
             .map_err(|e| failed(e.to_string()))?;

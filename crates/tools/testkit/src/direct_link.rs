@@ -4,14 +4,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use truc_directory::NodeEntry;
-use truc_exchange::ports::{Conversation, LinkError, PastOutcome, PeerLink, ProviderSide, Turn};
-use truc_message::Peer;
-use truc_model::{Clock, Digest, MessageId, NodeId};
+use truc_exchange::ports::{
+    Beginning, Conversation, Interrupted, LinkError, PastOutcome, PeerLink, ProviderSide, Turn,
+};
+use truc_message::{Body, BodyStream, Parts, Peer, Signature};
+use truc_model::{Clock, Digest, Digester, Fault, FaultCode, MessageId, NodeId};
 use truc_trust::OwnStatuses;
 
 /// Turns waiting for one exchange, as on a shared stream.
@@ -118,23 +121,26 @@ impl PeerLink for DirectLink {
         let (out, heard_there) = mpsc::channel(QUEUE);
         let (back, heard_here) = mpsc::channel(QUEUE);
         let cut = CancellationToken::new();
-        let end = |way, peer, statuses, say, hear, clock, early| DirectConversation {
+        let end = |way, peer, me, statuses, say, hear, clock| DirectConversation {
             board: Arc::clone(&self.board),
             way,
             peer,
+            me,
             statuses,
             say,
             hear,
+            arrived: None,
+            begun: None,
             cut: cut.clone(),
             clock,
-            early,
+            provider: Arc::clone(&seat.provider),
             cancels: false,
         };
-        let early = Some(Arc::clone(&seat.provider));
-        let there =
-            end(Way::Back, self.me.clone(), vec![], back, heard_there, Arc::clone(&seat.clock), early);
-        let (peer, statuses) = (seat.peer.clone(), seat.statuses.carried(&seat.peer.fingerprint()));
-        let here = end(Way::Out, peer, statuses, out, heard_here, Arc::clone(&self.clock), None);
+        let (me, peer) = (self.me.clone(), seat.peer.clone());
+        let statuses = seat.statuses.carried(&seat.peer.fingerprint());
+        let clock = Arc::clone(&seat.clock);
+        let there = end(Way::Back, me.clone(), peer.clone(), vec![], back, heard_there, clock);
+        let here = end(Way::Out, peer, me, statuses, out, heard_here, Arc::clone(&self.clock));
         let provider = Arc::clone(&seat.provider);
         seat.tasks.spawn(async move { provider.serve(Box::new(there)).await });
         Ok(Box::new(here))
@@ -156,17 +162,30 @@ impl PeerLink for DirectLink {
     }
 }
 
+/// What goes from one end to the other.
+enum Passed {
+    Turn(Turn),
+    /// The body of a message was refused while it came.
+    Refused(Fault),
+}
+
 struct DirectConversation {
     board: Arc<Switchboard>,
     way: Way,
     peer: Peer,
+    /// As the other end sees this one.
+    me: Peer,
     statuses: Vec<Bytes>,
-    say: mpsc::Sender<Turn>,
-    hear: mpsc::Receiver<Turn>,
+    say: mpsc::Sender<Passed>,
+    hear: mpsc::Receiver<Passed>,
+    /// Has arrived, and is heard next.
+    arrived: Option<Passed>,
+    /// A message that was begun and is not signed yet.
+    begun: Option<(Beginning, Body)>,
     cut: CancellationToken,
     clock: Arc<dyn Clock>,
-    /// The provider's end has header frames looked at.
-    early: Option<Arc<dyn ProviderSide>>,
+    /// Looks at the header frames of requests.
+    provider: Arc<dyn ProviderSide>,
     /// Dropping it now must tell the other end.
     cancels: bool,
 }
@@ -191,7 +210,7 @@ impl Conversation for DirectConversation {
         }
         self.cancels = self.way == Way::Out && !matches!(turn, Turn::Fault(_) | Turn::Cancel);
         match self.board.tapped(self.way, turn) {
-            Tapped::Pass(turn) => self.say.send(turn).await.map_err(|_| broken()),
+            Tapped::Pass(turn) => self.pass(Passed::Turn(turn)).await,
             Tapped::Lose => Ok(()),
             Tapped::Break => {
                 self.cut.cancel();
@@ -200,17 +219,77 @@ impl Conversation for DirectConversation {
         }
     }
 
+    async fn begin(
+        &mut self,
+        beginning: Beginning,
+        mut body: BodyStream,
+    ) -> Result<Option<Body>, Interrupted> {
+        self.cancels = self.way == Way::Out;
+        let limit = match self.way {
+            Way::Out => {
+                let at = self.clock.now();
+                self.provider.early(&self.me, &beginning.header, beginning.announced, at)
+            }
+            Way::Back => Ok(u64::MAX),
+        };
+        let limit = match limit {
+            Ok(limit) => limit,
+            Err(fault) => {
+                self.pass(Passed::Refused(fault)).await?;
+                return Ok(None);
+            }
+        };
+        let (mut bytes, mut digester) = (BytesMut::new(), Digester::default());
+        while let Some(piece) = body.next().await {
+            let piece = piece.map_err(Interrupted::Source)?;
+            digester.update(&piece);
+            bytes.extend_from_slice(&piece);
+            if digester.length() > limit {
+                let fault = Fault::provider(FaultCode::TooLarge, "the body became too long");
+                self.pass(Passed::Refused(fault)).await?;
+                return Ok(None);
+            }
+            // Others get their turn, and the connection can be cut in the middle.
+            tokio::task::yield_now().await;
+            if self.cut.is_cancelled() {
+                return Err(broken().into());
+            }
+        }
+        self.begun = Some((beginning, Body::new(bytes.freeze())));
+        Ok(Some(Body::gone(digester)))
+    }
+
+    async fn sign(&mut self, signature: &Signature) -> Result<(), LinkError> {
+        let (beginning, body) = self.begun.take().ok_or_else(broken)?;
+        let Beginning { header, secrets, statuses, .. } = beginning;
+        let parts = Parts { header, body, secrets, signature: signature.clone(), statuses };
+        let at = self.clock.now();
+        self.say(Turn::Message(Box::new(parts), at)).await
+    }
+
+    async fn ready(&mut self) -> Result<(), LinkError> {
+        if self.arrived.is_none() {
+            self.arrived = Some(tokio::select! {
+                biased;
+                passed = self.hear.recv() => passed.ok_or_else(broken)?,
+                () = self.cut.cancelled() => return Err(broken()),
+            });
+        }
+        Ok(())
+    }
+
     async fn hear(&mut self) -> Result<Turn, LinkError> {
-        let turn = tokio::select! {
-            biased;
-            turn = self.hear.recv() => turn.ok_or_else(broken)?,
-            () = self.cut.cancelled() => return Err(broken()),
+        self.ready().await?;
+        let turn = match self.arrived.take().ok_or_else(broken)? {
+            Passed::Turn(turn) => turn,
+            Passed::Refused(fault) => Turn::Fault(fault),
         };
         let at = self.clock.now();
         match turn {
             Turn::Message(parts, _) => {
-                if let Some(provider) = &self.early
-                    && let Err(fault) = provider.early(&self.peer, &parts.header, parts.body.len() as u64, at)
+                let length = Some(parts.body.len());
+                if self.way == Way::Back
+                    && let Err(fault) = self.provider.early(&self.peer, &parts.header, length, at)
                 {
                     return Ok(Turn::Fault(fault));
                 }
@@ -224,10 +303,16 @@ impl Conversation for DirectConversation {
     }
 }
 
+impl DirectConversation {
+    async fn pass(&self, passed: Passed) -> Result<(), LinkError> {
+        self.say.send(passed).await.map_err(|_| broken())
+    }
+}
+
 impl Drop for DirectConversation {
     fn drop(&mut self) {
         if self.cancels {
-            drop(self.say.try_send(Turn::Cancel));
+            drop(self.say.try_send(Passed::Turn(Turn::Cancel)));
         }
     }
 }

@@ -21,6 +21,7 @@ use truc_stores::{EvidenceJournal, JournalOptions, RecordKey, RecordKeys};
 use truc_trust::OwnStatuses;
 use zeroize::Zeroizing;
 
+use crate::MemorySpool;
 use crate::authority::{Authority, Responder};
 use crate::bus::Bus;
 use crate::direct_link::Switchboard;
@@ -318,7 +319,13 @@ impl World {
         let peer = truc_message::Peer::new(chain[0].clone(), vec![]);
         let (wire, link) = if papers.listener.is_some() {
             let clock = Arc::clone(&self.clock);
-            let links = PeerLinks::new(&identity, Arc::clone(&current), clock, connections.clone());
+            let links = PeerLinks::new(
+                &identity,
+                Arc::clone(&current),
+                clock,
+                connections.clone(),
+                MemorySpool::for_tests(),
+            );
             let links = Arc::new(links.unwrap());
             (Wire::Tls(Arc::clone(&links)), links as Arc<dyn PeerLink>)
         } else {
@@ -346,8 +353,16 @@ impl World {
         let door = match papers.listener {
             Some(listener) => {
                 let clock = Arc::clone(&self.clock);
-                let door =
-                    PeerDoor::new(&identity, current, clock, side, connections.clone(), self.door).unwrap();
+                let door = PeerDoor::new(
+                    &identity,
+                    current,
+                    clock,
+                    side,
+                    connections.clone(),
+                    MemorySpool::for_tests(),
+                    self.door,
+                )
+                .unwrap();
                 let stop = CancellationToken::new();
                 let stopped = stop.clone();
                 let task = tokio::spawn(async move { door.serve(listener, stopped).await.unwrap() });

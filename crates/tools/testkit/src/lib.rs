@@ -23,7 +23,9 @@ mod bus;
 pub mod direct_link;
 mod federation;
 pub mod gated_store;
+mod irregular;
 pub mod memory_signer;
+mod memory_spool;
 pub mod memory_store;
 mod node;
 pub mod registry;
@@ -31,4 +33,5 @@ pub mod services;
 
 pub use bus::Bus;
 pub use federation::Federation;
+pub use memory_spool::MemorySpool;
 pub use node::{TestNode, draft};

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use truc_evidence::{
     Decision, DecisionLog, EvidenceStore, ExchangeSummary, NewRecord, Outcome, Query, Receipt, RecordKind,
-    Reservation, StoreError, StoredRecord, leaf_hash,
+    Reservation, StoreError, StoredRecord, caller_id, leaf_hash,
 };
 use truc_message::Leaf;
 use truc_model::{Digest, MessageId, Timestamp};
@@ -138,6 +138,11 @@ impl EvidenceStore for MemoryStore {
             }
         }
         found.retain(|e| matches(&query, e));
+        if let Some(wanted) = &query.caller_id {
+            let kept = self.kept();
+            let bears = |r: &StoredRecord| caller_id(r.kind, &r.header).as_ref() == Some(wanted);
+            found.retain(|e| kept.records.iter().any(|(r, _)| r.local.request == e.id && bears(r)));
+        }
         found.sort_by_key(|e| std::cmp::Reverse((e.time, e.id)));
         found.truncate(if query.limit == 0 { 1000 } else { query.limit });
         Ok(found)
@@ -214,6 +219,7 @@ mod tests {
     #[tokio::test]
     async fn keeps_the_contracts() {
         contract::evidence(&MemoryStore::default()).await.unwrap();
+        contract::caller_ids(&MemoryStore::default()).await.unwrap();
         contract::decisions(&MemoryStore::default()).await.unwrap();
     }
 }

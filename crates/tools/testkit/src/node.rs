@@ -12,9 +12,11 @@ use tokio_util::sync::CancellationToken;
 use truc_directory::{NodeEntry, Usage};
 use truc_evidence::{EvidenceStore, IndexKey, OpenRequest, Recorder, Role, StoredRecord};
 use truc_exchange::ports::{ConsumerSide as _, Conversation, CurrentDirectory as _, PeerLink, ProviderSide};
-use truc_exchange::{CallContext, Consumer, Draft, Failed, Ground, Provider, Reply, Seal, Sealing};
+use truc_exchange::{
+    CallContext, Consumer, Draft, DraftBody, Failed, Ground, Provider, Reply, Seal, Sealing,
+};
 use truc_message::{
-    Body, BodyInfo, CanonicalPath, DirectoryRef, Header, Kind, Parts, Peer, Secret, Signed, VERSION,
+    Body, BodyInfo, CanonicalPath, DirectoryRef, Header, Kind, Parts, Peer, Sealed, Secret, Signed, VERSION,
 };
 use truc_model::{Clock, MemberId, MessageId, NodeId, Side, SubsystemId};
 use truc_peer::{Connections, Identity, PeerLinks};
@@ -132,7 +134,7 @@ pub fn draft(client: &str, service: &str) -> Draft {
         query: None,
         headers: Vec::new(),
         media_type: None,
-        body: Body::empty(),
+        body: DraftBody::Whole(Body::empty()),
         context: CallContext {
             user_id: Some("cb-0123".into()),
             purpose: Some("1.004194".into()),
@@ -224,7 +226,7 @@ impl TestNode {
             client_message_id: None,
             idempotency_key: None,
             trace: None,
-            body: Some(BodyInfo { media_type: None, length: Some(draft.body.len() as u64) }),
+            body: Some(BodyInfo { media_type: None, length: draft.body.announced() }),
             status: None,
             in_reply_to: None,
             leaf: None,
@@ -233,7 +235,8 @@ impl TestNode {
 
     /// Signs whatever header a test made up, for `member`, which this node hosts.
     pub async fn sign(&self, member: &MemberId, header: Header, body: Body, secrets: Vec<Secret>) -> Signed {
-        self.ground.sealing.sign(member, header, body, secrets, Side::ClientProxy).await.unwrap()
+        let sealed = Sealed::seal(header, body, secrets).unwrap();
+        self.ground.sealing.sign(member, sealed, Side::ClientProxy).await.unwrap()
     }
 
     /// The message as it goes over the wire, with the statuses that this node carries for `member`.

@@ -46,7 +46,7 @@ pub fn json(status: u16, text: &str) -> ServiceAnswer {
         status,
         headers: Vec::new(),
         media_type: Some("application/json".into()),
-        body: Bytes::copy_from_slice(text.as_bytes()),
+        body: Bytes::copy_from_slice(text.as_bytes()).into(),
     }
 }
 
@@ -86,7 +86,7 @@ impl ServiceDoor for Services {
         let header = sealed.header().clone();
         let fields = reveal(&header.headers, sealed.secrets())
             .map_err(|error| ServiceFailure::Unreachable(error.to_string()))?;
-        let asked = Asked { header, fields, body: sealed.body().bytes().clone() };
+        let asked = Asked { header, fields, body: sealed.body().bytes().cloned().unwrap_or_default() };
         let handler = {
             let mut behind = self.behind();
             behind.calls.push(asked.clone());
@@ -94,7 +94,7 @@ impl ServiceDoor for Services {
         };
         match handler {
             Some(handler) => handler(asked).await,
-            None => Ok(ServiceAnswer { body: asked.body, ..json(200, "") }),
+            None => Ok(ServiceAnswer { body: asked.body.into(), ..json(200, "") }),
         }
     }
 

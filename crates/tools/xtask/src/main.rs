@@ -1,8 +1,12 @@
 //! `cargo xtask …`: the repository's own checks, as CI and developers run them. Never shipped.
 
+mod certs_example;
 mod deps;
 mod faults;
+mod fuzz;
 mod layers;
+#[cfg(test)]
+mod threat_model;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -10,7 +14,9 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask layers          imports point down, and domain and flow stay pure
        cargo xtask deps            Cargo.lock holds no banned crate
-       cargo xtask faults [N]      the kill test of the end-to-end suite, N rounds (default 50)";
+       cargo xtask faults [--rounds N]   disks, networks and processes that fail, N rounds each (default 50); needs root
+       cargo xtask certs-example   makes certs-example/ anew, with new keys
+       cargo xtask fuzz [--seconds N]   every fuzz target of tests/fuzz, N seconds each (default 10)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -18,9 +24,14 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["layers"] => layers::check(&root()),
         ["deps"] => deps::check(&root()),
-        ["faults"] => faults::run(&root(), faults::DEFAULT_ROUNDS),
-        ["faults", rounds] => match rounds.parse() {
-            Ok(rounds) if rounds > 0 => faults::run(&root(), rounds),
+        ["faults", words @ ..] => match faults::rounds(words) {
+            Some(rounds) => faults::run(&root(), rounds),
+            None => return usage(),
+        },
+        ["certs-example"] => certs_example::run(&root()),
+        ["fuzz"] => fuzz::run(&root(), fuzz::DEFAULT_SECONDS),
+        ["fuzz", "--seconds", seconds] => match seconds.parse() {
+            Ok(seconds) if seconds > 0 => fuzz::run(&root(), seconds),
             _ => return usage(),
         },
         _ => return usage(),

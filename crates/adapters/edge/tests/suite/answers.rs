@@ -32,7 +32,7 @@ async fn the_services_answer_passes_and_the_nodes_fields_follow_it() {
         status: 303,
         headers,
         media_type,
-        body: Bytes::from_static(b"1;2"),
+        body: truc_message::Body::new(Bytes::from_static(b"1;2")),
     }));
     let fields = format!("{CLIENT}X-Road-Id: hs-1\r\nAccept: a\r\nX-B: 1\r\n");
     let answer = node.send(&format!("POST {SERVICE}/%63?q=1"), &fields, b"body").await;

@@ -21,8 +21,8 @@ async fn every_code_has_its_true_status_and_x_roads_form() {
         let body = answer.json();
         assert_eq!(body["type"], fault.x_road_type());
         assert_eq!(body["code"], code.as_str());
-        // Of the request itself the caller is told; everything else is the operators' business.
-        if matches!(code, FaultCode::Malformed | FaultCode::NoRight) {
+        // Of the request itself the caller is told, and the notice of a pause; everything else is the operators' business.
+        if matches!(code, FaultCode::Malformed | FaultCode::NoRight | FaultCode::ServiceDisabled) {
             assert_eq!(body["reason"], fault.detail);
             continue;
         }

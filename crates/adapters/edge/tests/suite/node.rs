@@ -5,17 +5,23 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use bytes::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use truc_directory::Directory;
-use truc_edge::{EdgeConfig, EdgeDirectory, serve};
+use truc_edge::{
+    ClientConnections, Document, DocumentError, DocumentQuestion, EdgeConfig, EdgeDirectory, EdgeDoors,
+    EdgeEvidence, EdgeIdentity, EdgePorts, Wanted, serve,
+};
 use truc_exchange::ports::ConsumerSide;
-use truc_exchange::{Draft, Failed, Reply};
+use truc_exchange::{Draft, DraftBody, Failed, Reply};
+use truc_message::Body;
 use truc_model::{ManualClock, MessageId, Timestamp};
 
 pub(crate) const SERVICE: &str = "/r1/VN/GOV/G01/csdl-dancu/tra-cuu";
@@ -30,7 +36,13 @@ pub(crate) fn id() -> MessageId {
 }
 
 pub(crate) fn reply(status: u16, body: &'static [u8]) -> Reply {
-    Reply { request: id(), status, headers: vec![], media_type: None, body: Bytes::from_static(body) }
+    Reply {
+        request: id(),
+        status,
+        headers: vec![],
+        media_type: None,
+        body: Body::new(Bytes::from_static(body)),
+    }
 }
 
 /// Answers from a list (200 `ok` when it is empty) and keeps the drafts; waits at `gate`.
@@ -44,11 +56,28 @@ pub(crate) struct Consumer {
 #[async_trait]
 impl ConsumerSide for Consumer {
     async fn call(&self, draft: Draft) -> Result<Reply, Failed> {
+        let draft = whole(draft).await?;
         self.drafts.lock().unwrap().push(draft);
         self.entered.add_permits(1);
         drop(self.gate.acquire().await.unwrap());
         self.answers.lock().unwrap().pop_front().unwrap_or_else(|| Ok(reply(200, b"ok")))
     }
+}
+
+/// The draft with its body read to the end.
+async fn whole(draft: Draft) -> Result<Draft, Failed> {
+    let body = match draft.body {
+        DraftBody::Whole(body) => body,
+        DraftBody::Coming { mut pieces, announced } => {
+            let mut bytes = BytesMut::new();
+            while let Some(piece) = pieces.next().await {
+                bytes.extend_from_slice(&piece.map_err(|fault| Failed { request: None, fault })?);
+            }
+            assert!(announced.is_none_or(|length| length == bytes.len() as u64));
+            Body::new(bytes.freeze())
+        }
+    };
+    Ok(Draft { body: body.into(), ..draft })
 }
 
 pub(crate) struct Served(pub(crate) Option<Arc<Directory>>);
@@ -59,8 +88,62 @@ impl EdgeDirectory for Served {
     }
 }
 
+/// Has the documents `one` and `two` (the latter twice) of one subsystem, and writes down what it is asked.
+#[derive(Default)]
+pub(crate) struct Documents {
+    pub(crate) questions: Mutex<Vec<DocumentQuestion>>,
+}
+
+#[async_trait]
+impl EdgeEvidence for Documents {
+    async fn verification(&self) -> Result<Bytes, DocumentError> {
+        Ok(Bytes::from_static(b"a zip"))
+    }
+    async fn documents(&self, question: DocumentQuestion) -> Result<Vec<Document>, DocumentError> {
+        let many = match question.query_id.as_str() {
+            "one" => 1,
+            "two" => 2,
+            "big" => return Err(DocumentError::TooMuch),
+            "broken" => return Err(DocumentError::Failed("secret of the disk".into())),
+            _ => return Err(DocumentError::NotFound),
+        };
+        let kind = if question.wanted == Wanted::Response { "response" } else { "request" };
+        self.questions.lock().unwrap().push(question);
+        let document =
+            |n| Document { name: format!("{kind}-{n}.asice"), container: Bytes::from_static(b"asic") };
+        Ok((0..many).map(document).collect())
+    }
+    async fn zip(&self, documents: Vec<Document>) -> Result<Bytes, DocumentError> {
+        Ok(format!("zip of {}", documents.len()).into())
+    }
+}
+
+/// What an edge under test is to be.
+pub(crate) struct Setup {
+    pub(crate) config: EdgeConfig,
+    /// Calls let through the gate at once.
+    pub(crate) open: usize,
+    pub(crate) connections: ClientConnections,
+    pub(crate) identity: Option<Arc<EdgeIdentity>>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            config: EdgeConfig::default(),
+            open: 1_000,
+            connections: ClientConnections::default(),
+            identity: None,
+        }
+    }
+}
+
 pub(crate) struct Node {
     pub(crate) address: SocketAddr,
+    /// Where TLS is spoken, if an identity was given.
+    pub(crate) secured: Option<SocketAddr>,
+    pub(crate) evidence: Arc<Documents>,
+    pub(crate) connections: Arc<ArcSwap<ClientConnections>>,
     pub(crate) consumer: Arc<Consumer>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) shutdown: CancellationToken,
@@ -74,19 +157,40 @@ impl Node {
 
     /// With these limits, and so many calls let through the gate at once.
     pub(crate) async fn with(config: EdgeConfig, open: usize) -> Self {
+        Self::set_up(Setup { config, open, ..Setup::default() }).await
+    }
+
+    pub(crate) async fn set_up(setup: Setup) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let mut doors = EdgeDoors { plain: Some(listener), tls: None };
+        let mut secured = None;
+        if let Some(identity) = setup.identity {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            secured = Some(listener.local_addr().unwrap());
+            doors.tls = Some((listener, identity));
+        }
         let consumer = Arc::new(Consumer {
             drafts: Mutex::default(),
             answers: Mutex::default(),
-            gate: Semaphore::new(open),
+            gate: Semaphore::new(setup.open),
             entered: Semaphore::new(0),
         });
         let clock = Arc::new(ManualClock::new(now()));
         let shutdown = CancellationToken::new();
         let directory = Arc::new(Served(Some(Arc::new(crate::directory::directory()))));
-        let serving = serve(listener, consumer.clone(), directory, config, clock.clone(), shutdown.clone());
-        Self { address, consumer, clock, shutdown, task: tokio::spawn(serving) }
+        let evidence = Arc::new(Documents::default());
+        let connections = Arc::new(ArcSwap::from_pointee(setup.connections));
+        let ports = EdgePorts {
+            consumer: consumer.clone(),
+            directory,
+            evidence: evidence.clone(),
+            connections: connections.clone(),
+            clock: clock.clone(),
+        };
+        let serving = serve(doors, ports, setup.config, shutdown.clone());
+        let task = tokio::spawn(async move { serving.await.unwrap() });
+        Self { address, secured, evidence, connections, consumer, clock, shutdown, task }
     }
 
     pub(crate) fn answer_with(&self, answer: Result<Reply, Failed>) {
@@ -98,6 +202,12 @@ impl Node {
         let mut drafts = self.consumer.drafts.lock().unwrap();
         assert_eq!(drafts.len(), 1);
         drafts.remove(0)
+    }
+
+    /// The bytes of a draft's body.
+    pub(crate) fn bytes(draft: &Draft) -> Bytes {
+        let DraftBody::Whole(body) = &draft.body else { panic!("read to its end") };
+        body.bytes().unwrap().clone()
     }
 
     pub(crate) async fn connect(&self) -> TcpStream {
@@ -134,7 +244,7 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// Reads until the edge closes the connection.
-    pub(crate) async fn read(mut stream: TcpStream) -> Self {
+    pub(crate) async fn read(mut stream: impl AsyncRead + Unpin) -> Self {
         let mut bytes = Vec::new();
         let reading = stream.read_to_end(&mut bytes);
         let _reset = tokio::time::timeout(Duration::from_secs(60), reading).await.expect("the edge closes");

@@ -26,6 +26,7 @@ async fn keeps_the_contract_of_links() {
         Arc::clone(&bus.clock),
         Arc::clone(&scripted) as _,
         Connections::default(),
+        truc_testkit::MemorySpool::for_tests(),
         PeerDoorConfig::default(),
     );
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

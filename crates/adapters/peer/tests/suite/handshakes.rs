@@ -34,7 +34,14 @@ fn identity(
 
 fn links(bus: &Bus, identity: &Arc<Identity>) -> PeerLinks {
     let directory = Arc::clone(&bus.node(CONSUMER).directory);
-    PeerLinks::new(identity, directory as _, Arc::clone(&bus.clock), Connections::default()).unwrap()
+    PeerLinks::new(
+        identity,
+        directory as _,
+        Arc::clone(&bus.clock),
+        Connections::default(),
+        truc_testkit::MemorySpool::for_tests(),
+    )
+    .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -113,7 +120,7 @@ async fn a_cut_in_the_middle_loses_no_answer() {
         }
     });
     let reply = bus.node(CONSUMER).call(draft(CLIENT, SERVICE)).await.unwrap();
-    assert_eq!(reply.body.as_ref(), b"{}");
+    assert_eq!(reply.body.bytes().unwrap().as_ref(), b"{}");
     assert_eq!(bus.node(PROVIDER).services.count(), 1);
     bus.close().await;
 }

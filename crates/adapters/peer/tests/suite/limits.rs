@@ -37,7 +37,7 @@ fn wait_when_asked(bus: &truc_testkit::Bus) -> (Arc<Notify>, Arc<Notify>) {
 
 fn waiting() -> truc_exchange::Draft {
     let mut asked = draft(CLIENT, SERVICE);
-    asked.body = Body::new("wait".into());
+    asked.body = Body::new("wait".into()).into();
     asked
 }
 
@@ -94,8 +94,14 @@ struct Deaf {
 
 #[async_trait]
 impl ProviderSide for Deaf {
-    fn early(&self, _peer: &Peer, _header: &[u8], _body: u64, _at: Timestamp) -> Result<(), Fault> {
-        Ok(())
+    fn early(
+        &self,
+        _peer: &Peer,
+        _header: &[u8],
+        announced: Option<u64>,
+        _at: Timestamp,
+    ) -> Result<u64, Fault> {
+        Ok(announced.unwrap_or(u64::MAX))
     }
     async fn serve(&self, mut c: Box<dyn Conversation>) {
         let Ok(Turn::Message(parts, _)) = c.hear().await else { return };
@@ -138,6 +144,7 @@ async fn an_exchange_that_overfills_its_queue_is_given_up_alone() {
         Arc::clone(&bus.clock),
         Arc::clone(&deaf) as _,
         Connections::default(),
+        truc_testkit::MemorySpool::for_tests(),
         PeerDoorConfig::default(),
     );
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -12,7 +12,9 @@ use truc_exchange::ports::{CurrentDirectory, PeerLink as _, Turn};
 use truc_exchange::{Seal, Sealing};
 use truc_keys::{KeyKind, KeyLabel};
 use truc_keystores::{FileKeyStore, Passphrase};
-use truc_message::{Body, BodyInfo, DirectoryRef, Header, Kind, Leaf, Parts, Signed, VERSION};
+use truc_message::{
+    Body, BodyInfo, DirectoryRef, Header, Kind, Leaf, NoSpool, Parts, Sealed, Signed, VERSION,
+};
 use truc_model::{Clock as _, Digest, Fault, MessageId, NodeId, Side, SystemClock};
 use truc_peer::{Connections, Identity, PeerLinks};
 use truc_pki::{Pki, PkiConfig, subject_public_key_info};
@@ -117,8 +119,14 @@ impl Forger {
         let seals = [(member, seal)].into();
         let sealing = Sealing::new(Arc::new(store), seals, Arc::new(OwnStatuses::default()));
         let known = Arc::new(Known(Arc::clone(&directory)));
-        let links =
-            PeerLinks::new(&identity, known, Arc::new(SystemClock), Connections::default()).map_err(text)?;
+        let links = PeerLinks::new(
+            &identity,
+            known,
+            Arc::new(SystemClock),
+            Connections::default(),
+            Arc::new(NoSpool),
+        )
+        .map_err(text)?;
         Ok(Self { links, sealing, directory, from })
     }
 
@@ -169,7 +177,8 @@ impl Forger {
             leaf: None,
         };
         let member = header.client.member();
-        self.sealing.sign(&member, header, body, Vec::new(), Side::ClientProxy).await.map_err(text)
+        let sealed = Sealed::seal(header, body, Vec::new()).map_err(text)?;
+        self.sealing.sign(&member, sealed, Side::ClientProxy).await.map_err(text)
     }
 
     /// Says one message and hears what comes back first.

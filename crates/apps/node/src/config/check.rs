@@ -4,14 +4,18 @@ use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use bytes::Bytes;
 use truc_directory::Anchor;
 use truc_keys::{KeyKind, KeyLabel, Signer as _};
 use truc_keystores::{FileKeyStore, Passphrase};
 use truc_model::Timestamp;
-use truc_trust::{Certificate, SubjectAttribute};
+use truc_provider::{HttpServiceDoor, ProviderConfig, ProviderError};
+use truc_trust::{Certificate, CertificateError, SubjectAttribute};
+use zeroize::Zeroizing;
 
 use super::mistakes::Mistakes;
-use super::{ConfigErrors, NodeConfig};
+use super::{ClientConnection, ConfigErrors, NodeConfig};
+use crate::edge_tls::pem_certificates;
 
 /// No file named by a configuration is longer; a wrong path to a big file is told, not read.
 const FILE_LIMIT: u64 = 1 << 20;
@@ -29,10 +33,30 @@ impl NodeConfig {
         let keys = self.check_keys(m);
         self.check_certificates(keys.as_ref(), now, m);
         self.check_tokens(m);
-        if let Some(file) = &self.provider.ca_file {
-            read_certificates("provider.ca-file", file, "of the services' CAs", m);
-        }
+        self.check_edge(now, m);
+        self.check_provider(m);
         mistakes.into_result(&self.path, Some(()))
+    }
+
+    fn check_provider(&self, m: &mut Mistakes) {
+        let identity = self.provider.identity.clone();
+        if let Some(key) = identity.as_ref().map(|own| &own.key_file).filter(|file| exposed(file)) {
+            let file = key.display();
+            m.add(
+                "provider.key-file",
+                format!("{file} can be read by group or others; run chmod 600 {file}"),
+            );
+        }
+        let door =
+            ProviderConfig { ca_file: self.provider.ca_file.clone(), identity, ..ProviderConfig::default() };
+        if let Err(error) = HttpServiceDoor::new(&door) {
+            let key = match &error {
+                ProviderError::CaFile { .. } => "provider.ca-file",
+                ProviderError::Identity { .. } => "provider.certificate-file",
+                ProviderError::Tls(_) => "provider",
+            };
+            m.add(key, error.to_string());
+        }
     }
 
     fn check_anchor(&self, m: &mut Mistakes) {
@@ -108,6 +132,38 @@ impl NodeConfig {
         }
     }
 
+    fn check_edge(&self, now: Timestamp, m: &mut Mistakes) {
+        if let Some(https) = &self.edge.https {
+            for certificate in
+                read_any("edge.certificate-file", &https.certificate_file, "of the edge", m).iter().take(1)
+            {
+                valid("edge.certificate-file", certificate, now, m);
+            }
+            let hint = "it is the private key of edge.certificate-file in PEM";
+            let key = read("edge.key-file", &https.key_file, hint, m).map(Zeroizing::new);
+            if key.is_some() && exposed(&https.key_file) {
+                let file = https.key_file.display();
+                m.add(
+                    "edge.key-file",
+                    format!("{file} can be read by group or others; run chmod 600 {file}"),
+                );
+            }
+            if let (Some(key), Ok(certificate)) = (key, std::fs::read(&https.certificate_file))
+                && let Err(e) = truc_edge::EdgeIdentity::from_pem(&certificate, &key)
+            {
+                m.add("edge.key-file", format!("{}: {e}", https.key_file.display()));
+            }
+        }
+        for client in &self.clients {
+            let ClientConnection::HttpsClientCertificate(files) = &client.connection else { continue };
+            for file in files {
+                let key = format!("client {} certificate-files", client.subsystem);
+                // Their period of validity is not enforced, so it is no mistake either: the node's log tells it.
+                read_any(&key, file, "that the subsystem's information system presents", m);
+            }
+        }
+    }
+
     fn check_tokens(&self, m: &mut Mistakes) {
         for token in &self.admin.tokens {
             let key = format!("admin.token {:?} token-file", token.name);
@@ -130,8 +186,8 @@ impl NodeConfig {
     }
 }
 
-fn exposed(file: &Path) -> bool {
-    std::fs::metadata(file).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0)
+pub(crate) fn exposed(file: &Path) -> bool {
+    std::fs::metadata(file).is_ok_and(|meta| truc_keystores::exposed(file, meta.permissions().mode()))
 }
 
 /// The file's bytes; `hint` says how one comes by it.
@@ -157,6 +213,30 @@ fn read_certificates(key: &str, file: &Path, whose: &str, m: &mut Mistakes) -> V
         Err(e) => m.add(key, format!("{}: {e}", file.display())),
     }
     vec![]
+}
+
+/// Certificates of any kind, DER: the edge's own and those of information systems are no part of the bus's trust.
+fn read_any(key: &str, file: &Path, whose: &str, m: &mut Mistakes) -> Vec<Bytes> {
+    let hint = format!("it is a PEM file with the certificates {whose}");
+    let Some(bytes) = read(key, file, &hint, m) else { return vec![] };
+    let certificates = pem_certificates(&bytes);
+    if certificates.is_none() {
+        m.add(key, format!("{} does not hold certificates in PEM; {hint}", file.display()));
+    }
+    let certificates = certificates.unwrap_or_default();
+    if certificates.iter().any(|der| Certificate::is_example(der)) {
+        m.add(key, format!("{}: {}", file.display(), CertificateError::Example));
+    }
+    certificates
+}
+
+/// That a certificate, where it is of a kind this program reads, is valid at `now`.
+fn valid(key: &str, der: &[u8], now: Timestamp, m: &mut Mistakes) {
+    let Ok(certificate) = Certificate::from_der(der) else { return };
+    if !certificate.valid_at(now) {
+        let (from, to) = (certificate.not_before(), certificate.not_after());
+        m.add(key, format!("is valid from {from} to {to} and now is {now}; renew it or set the clock"));
+    }
 }
 
 /// The first certificate, when the file holds certificates; also that it is valid at `now`.

@@ -20,6 +20,7 @@ use truc_admin::Role;
 use truc_keys::KeyLabel;
 use truc_model::{MemberId, NodeId, SubsystemId};
 
+pub(crate) use check::exposed;
 use mistakes::Mistakes;
 pub use mistakes::{ConfigErrors, Mistake};
 
@@ -46,6 +47,8 @@ pub struct NodeConfig {
     pub peer: PeerSettings,
     /// The door for the members' information systems.
     pub edge: EdgeSettings,
+    /// How subsystems must be connected to the edge; the others as [`ClientConnection::Http`].
+    pub clients: Vec<ClientSettings>,
     /// The door for operators.
     pub admin: AdminSettings,
     /// Calls to the services behind this node.
@@ -88,12 +91,56 @@ pub struct PeerSettings {
 /// `[edge]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EdgeSettings {
-    /// Where information systems call.
-    pub listen: SocketAddr,
+    /// Where information systems call over plain HTTP; `None` when that is off.
+    pub listen: Option<SocketAddr>,
+    /// Where they call over HTTPS, if they can.
+    pub https: Option<HttpsSettings>,
     /// Longest request body, bytes.
     pub max_body: u64,
     /// Whether plain HTTP may be offered beyond this machine.
     pub allow_plain_http_from_network: bool,
+}
+
+/// `[edge]`, its HTTPS part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpsSettings {
+    /// Where information systems call.
+    pub listen: SocketAddr,
+    /// PEM: the certificate by which they know this node, then intermediates.
+    pub certificate_file: PathBuf,
+    /// PEM: its private key, mode 0600.
+    pub key_file: PathBuf,
+}
+
+/// `[[client]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientSettings {
+    /// Which subsystem of a hosted member.
+    pub subsystem: SubsystemId,
+    /// How its information system must be connected.
+    pub connection: ClientConnection,
+}
+
+/// X-Road's connection types.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientConnection {
+    /// Plain HTTP or HTTPS.
+    Http,
+    /// HTTPS.
+    Https,
+    /// HTTPS with one of the certificates in these PEM files.
+    HttpsClientCertificate(Vec<PathBuf>),
+}
+
+impl ClientConnection {
+    /// The word in the file.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::HttpsClientCertificate(_) => "https-client-certificate",
+        }
+    }
 }
 
 /// `[admin]`.
@@ -123,6 +170,8 @@ pub struct AdminToken {
 pub struct ProviderSettings {
     /// PEM of the CAs that https services are trusted by.
     pub ca_file: Option<PathBuf>,
+    /// What the node shows to services that ask for a client certificate: `certificate-file` and `key-file`.
+    pub identity: Option<truc_provider::ClientIdentity>,
 }
 
 /// `[trust]`.

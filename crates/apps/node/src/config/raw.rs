@@ -184,12 +184,18 @@ pub(super) struct RawConfig {
     pub(super) peer_listen: Opt<String>,
     pub(super) peer_max_exchanges: Opt<i64>,
     pub(super) edge_listen: Opt<String>,
+    pub(super) edge_https_listen: Opt<String>,
+    pub(super) edge_certificate_file: Opt<String>,
+    pub(super) edge_key_file: Opt<String>,
     pub(super) edge_max_body: Opt<String>,
     pub(super) edge_allow_network: Opt<bool>,
+    pub(super) clients: Vec<RawClient>,
     pub(super) admin_listen: Opt<String>,
     pub(super) admin_allow_network: Opt<bool>,
     pub(super) admin_tokens: Vec<RawToken>,
     pub(super) provider_ca_file: Opt<String>,
+    pub(super) provider_certificate_file: Opt<String>,
+    pub(super) provider_key_file: Opt<String>,
     pub(super) status_freshness: Opt<String>,
     pub(super) status_grace: Opt<String>,
     pub(super) status_fetch_interval: Opt<String>,
@@ -201,6 +207,13 @@ pub(super) struct RawMember {
     pub(super) sign_key: Opt<String>,
     pub(super) sign_certificate_file: Opt<String>,
     pub(super) subsystems: Opt<Vec<String>>,
+}
+
+#[derive(Debug)]
+pub(super) struct RawClient {
+    pub(super) subsystem: Opt<String>,
+    pub(super) connection: Opt<String>,
+    pub(super) certificate_files: Opt<Vec<String>>,
 }
 
 #[derive(Debug)]
@@ -224,6 +237,7 @@ impl RawConfig {
         let [mut auth, mut log, mut peer, mut edge, mut admin, mut provider, mut trust] =
             ["auth", "log", "peer", "edge", "admin", "provider", "trust"].map(|name| root.section(name, m));
         let members = root.sections("member", m).into_iter().map(|s| RawMember::read(s, m)).collect();
+        let clients = root.sections("client", m).into_iter().map(|s| RawClient::read(s, m)).collect();
         let admin_tokens = admin.sections("token", m).into_iter().map(|s| RawToken::read(s, m)).collect();
         let raw = Self {
             config_version: root.whole("config-version", m),
@@ -238,12 +252,18 @@ impl RawConfig {
             peer_listen: peer.text("listen", m),
             peer_max_exchanges: peer.whole("max-exchanges", m),
             edge_listen: edge.text("listen", m),
+            edge_https_listen: edge.text("https-listen", m),
+            edge_certificate_file: edge.text("certificate-file", m),
+            edge_key_file: edge.text("key-file", m),
+            clients,
             edge_max_body: edge.with_unit("max-body", "16 MiB", m),
             edge_allow_network: edge.flag("allow-plain-http-from-network", m),
             admin_listen: admin.text("listen", m),
             admin_allow_network: admin.flag("allow-network", m),
             admin_tokens,
             provider_ca_file: provider.text("ca-file", m),
+            provider_certificate_file: provider.text("certificate-file", m),
+            provider_key_file: provider.text("key-file", m),
             status_freshness: trust.with_unit("status-freshness", "1h", m),
             status_grace: trust.with_unit("status-grace", "12h", m),
             status_fetch_interval: trust.with_unit("status-fetch-interval", "20m", m),
@@ -252,15 +272,23 @@ impl RawConfig {
         auth.finish(&["key", "certificate-file"], m);
         log.finish(&["key"], m);
         peer.finish(&["listen", "max-exchanges"], m);
-        edge.finish(&["listen", "max-body", "allow-plain-http-from-network"], m);
+        let edge_keys = [
+            "listen",
+            "https-listen",
+            "certificate-file",
+            "key-file",
+            "max-body",
+            "allow-plain-http-from-network",
+        ];
+        edge.finish(&edge_keys, m);
         admin.finish(&["listen", "allow-network", "[[token]]"], m);
-        provider.finish(&["ca-file"], m);
+        provider.finish(&["ca-file", "certificate-file", "key-file"], m);
         trust.finish(&["status-freshness", "status-grace", "status-fetch-interval"], m);
         Some(raw)
     }
 }
 
-const ROOT_KEYS: [&str; 13] = [
+const ROOT_KEYS: [&str; 14] = [
     "config-version",
     "node",
     "data-folder",
@@ -271,6 +299,7 @@ const ROOT_KEYS: [&str; 13] = [
     "[[member]]",
     "[peer]",
     "[edge]",
+    "[[client]]",
     "[admin]",
     "[provider]",
     "[trust]",
@@ -285,6 +314,18 @@ impl RawMember {
             subsystems: section.texts("subsystems", m),
         };
         section.finish(&["id", "sign-key", "sign-certificate-file", "subsystems"], m);
+        raw
+    }
+}
+
+impl RawClient {
+    fn read(mut section: Section, m: &mut Mistakes) -> Self {
+        let raw = Self {
+            subsystem: section.text("subsystem", m),
+            connection: section.text("connection", m),
+            certificate_files: section.texts("certificate-files", m),
+        };
+        section.finish(&["subsystem", "connection", "certificate-files"], m);
         raw
     }
 }

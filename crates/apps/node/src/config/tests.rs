@@ -23,6 +23,10 @@ fn three_keys_are_enough_and_the_example_explains_the_rest() {
     let example = parse(EXAMPLE).unwrap();
     assert_eq!(example.members.len(), 2);
     assert_eq!(example.admin.tokens[1].role, Role::Auditor);
+    assert_eq!(example.edge.https.as_ref().unwrap().listen, ([0, 0, 0, 0], 8443).into());
+    let files = vec![PathBuf::from("/etc/truc/certs/mot-cua-so-1.pem")];
+    assert_eq!(example.clients[0].connection, ClientConnection::HttpsClientCertificate(files));
+    assert_eq!((short.edge.https, short.clients.len()), (None, 0));
 }
 
 /// What the example shows in comments as defaults are the defaults: it means the same with the comments taken away.
@@ -124,6 +128,42 @@ fn what_contradicts_itself_is_refused() {
 }
 
 #[test]
+fn connections_that_cannot_be_are_refused() {
+    let https = "[edge]\nhttps-listen = '127.0.0.1:8443'\ncertificate-file = 'c.pem'\nkey-file = 'k.pem'\n";
+    let client = |rest: &str| format!("{https}[[client]]\nsubsystem = 'VN/GOV/H26/a'\n{rest}\n");
+    for (extra, told) in [
+        ("[edge]\nlisten = 'off'".to_owned(), "nobody could call"),
+        ("[edge]\nlisten = 'off'\nhttps-listen = 'off'".to_owned(), "nobody could call"),
+        (
+            "[edge]\nhttps-listen = '127.0.0.1:8443'\nkey-file = 'k.pem'".to_owned(),
+            "edge.certificate-file: is missing",
+        ),
+        ("[edge]\nkey-file = 'k.pem'".to_owned(), "is for HTTPS, which is off"),
+        (format!("{https}listen = '127.0.0.1:8443'"), "is also edge.listen"),
+        (client("connection = 'http'\ncertificate-files = ['x.pem']"), "leave it out"),
+        (client("connection = 'https-client-certificate'"), "names no file"),
+        (client("connection = 'mtls'"), "is not a connection"),
+        (client(""), "client[1].connection: is missing"),
+        (
+            client("connection = 'https'\n[[client]]\nsubsystem = 'VN/GOV/H26/a'\nconnection = 'http'"),
+            "stands here twice",
+        ),
+        (
+            format!("{https}[[client]]\nsubsystem = 'VN/GOV/H26/b'\nconnection = 'https'"),
+            "is not a subsystem of a [[member]]",
+        ),
+        ("[[client]]\nsubsystem = 'VN/GOV/H26/a'\nconnection = 'https'".to_owned(), "needs HTTPS"),
+    ] {
+        let problems = problems(&format!("{SHORT}subsystems = ['a']\n{extra}\n"));
+        assert!(problems.len() == 1 && problems[0].contains(told), "{extra}: {problems:#?}");
+    }
+    let text = format!("{SHORT}subsystems = ['a']\n{}listen = 'off'\n", https);
+    let config = parse(&text).unwrap();
+    assert_eq!(config.edge.listen, None);
+    assert_eq!(parse(&config.to_toml()).unwrap(), config);
+}
+
+#[test]
 fn slips_are_answered_with_what_was_meant() {
     for (extra, told) in [
         ("[edge]\nmax-body = 16", "edge.max-body: must be a text with a unit; write max-body = \"16 MiB\""),
@@ -191,6 +231,43 @@ mod files {
             assert!(error.mistakes.iter().any(|m| m.key.contains(key)), "{key}: {error}");
         }
         assert_eq!(error.mistakes.len(), 6, "{error}");
+    }
+
+    #[test]
+    fn files_of_the_edge_are_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = format!(
+            "{SHORT}subsystems = ['a']\n[edge]\nhttps-listen = '127.0.0.1:0'\ncertificate-file = 'edge.pem'\nkey-file = 'edge.key'\n\
+             [[client]]\nsubsystem = 'VN/GOV/H26/a'\nconnection = 'https-client-certificate'\ncertificate-files = ['a.pem', 'b.pem']\n"
+        );
+        let config = NodeConfig::parse(&text, &dir.path().join("node.toml")).unwrap();
+        let told = |config: &NodeConfig| {
+            let now = Timestamp::from_millis(1_790_000_000_000);
+            let mistakes = config.check(now).unwrap_err().mistakes;
+            let of_the_edge = |key: &str| key.starts_with("edge.") || key.starts_with("client ");
+            mistakes.iter().filter(|m| of_the_edge(&m.key)).map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&config).len(), 4, "{:?}", told(&config));
+        let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        write("edge.pem", &pair.cert.pem());
+        write("edge.key", &pair.signing_key.serialize_pem());
+        write("a.pem", &pair.cert.pem());
+        write("b.pem", "no pem");
+        std::fs::set_permissions(dir.path().join("edge.key"), std::fs::Permissions::from_mode(0o644))
+            .unwrap();
+        let mistakes = told(&config);
+        assert!(
+            mistakes.len() == 2 && mistakes[0].contains("chmod 600") && mistakes[1].contains("b.pem"),
+            "{mistakes:?}"
+        );
+        let other = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        write("edge.key", &other.signing_key.serialize_pem());
+        std::fs::set_permissions(dir.path().join("edge.key"), std::fs::Permissions::from_mode(0o600))
+            .unwrap();
+        write("b.pem", &other.cert.pem());
+        let mistakes = told(&config);
+        assert!(mistakes.len() == 1 && mistakes[0].contains("cannot be used together"), "{mistakes:?}");
     }
 
     #[test]

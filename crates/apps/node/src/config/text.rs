@@ -6,7 +6,7 @@ use std::path::Path;
 use truc_model::{MemberId, SubsystemId};
 
 use super::units::{Size, Span};
-use super::{HostedMember, NodeConfig};
+use super::{ClientConnection, HostedMember, NodeConfig};
 
 /// TOML's basic string with its escapes.
 fn quoted(text: &str) -> String {
@@ -66,9 +66,23 @@ impl NodeConfig {
             peer.listen, peer.max_exchanges
         );
         let edge = &self.edge;
-        let _ = writeln!(t, "\n[edge]   # the members' information systems\nlisten = \"{}\"", edge.listen);
+        let listen = edge.listen.map_or_else(|| "off".to_owned(), |listen| listen.to_string());
+        let _ = writeln!(t, "\n[edge]   # the members' information systems\nlisten = \"{listen}\"");
+        if let Some(https) = &edge.https {
+            let _ = writeln!(t, "https-listen = \"{}\"", https.listen);
+            let _ = writeln!(t, "certificate-file = {}", short(&https.certificate_file));
+            let _ = writeln!(t, "key-file = {}   # mode 0600", short(&https.key_file));
+        }
         let _ = writeln!(t, "max-body = \"{}\"", Size(edge.max_body));
         let _ = writeln!(t, "allow-plain-http-from-network = {}", edge.allow_plain_http_from_network);
+        for client in &self.clients {
+            let _ = writeln!(t, "\n[[client]]\nsubsystem = {}", quoted(client.subsystem.as_str()));
+            let _ = writeln!(t, "connection = \"{}\"", client.connection.as_str());
+            if let ClientConnection::HttpsClientCertificate(files) = &client.connection {
+                let files: Vec<String> = files.iter().map(|file| short(file)).collect();
+                let _ = writeln!(t, "certificate-files = [{}]", files.join(", "));
+            }
+        }
         let _ = writeln!(t, "\n[admin]   # operators\nlisten = \"{}\"", self.admin.listen);
         let _ = writeln!(t, "allow-network = {}", self.admin.allow_network);
         for token in &self.admin.tokens {
@@ -80,8 +94,15 @@ impl NodeConfig {
             );
             let _ = writeln!(t, "token-file = {}", short(&token.token_file));
         }
+        if self.provider.ca_file.is_some() || self.provider.identity.is_some() {
+            let _ = writeln!(t, "\n[provider]   # services behind this node");
+        }
         if let Some(ca) = &self.provider.ca_file {
-            let _ = writeln!(t, "\n[provider]   # services behind this node\nca-file = {}", short(ca));
+            let _ = writeln!(t, "ca-file = {}", short(ca));
+        }
+        if let Some(own) = &self.provider.identity {
+            let _ = writeln!(t, "certificate-file = {}", short(&own.certificate_file));
+            let _ = writeln!(t, "key-file = {}", short(&own.key_file));
         }
         let trust = &self.trust;
         let _ = writeln!(t, "\n[trust]\nstatus-freshness = \"{}\"", Span(trust.status_freshness));

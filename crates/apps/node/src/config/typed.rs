@@ -1,5 +1,7 @@
 //! The second tier: from options to typed values, with the rules between them.
 
+mod edge;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -9,13 +11,16 @@ use std::time::Duration;
 use truc_admin::Role;
 use truc_keys::KeyLabel;
 use truc_model::{MemberId, NodeId};
+use truc_provider::ClientIdentity;
+
+use edge::{clients, edge};
 
 use super::mistakes::Mistakes;
 use super::raw::{Opt, RawConfig, RawMember, RawToken};
-use super::units::{Size, Span};
+use super::units::Span;
 use super::{
-    AdminSettings, AdminToken, EdgeSettings, HostedMember, KeyAndCertificate, NodeConfig, PeerSettings,
-    ProviderSettings, TrustSettings, default_sign_key,
+    AdminSettings, AdminToken, HostedMember, KeyAndCertificate, NodeConfig, PeerSettings, ProviderSettings,
+    TrustSettings, default_sign_key,
 };
 
 const MINUTE: u64 = 60;
@@ -39,14 +44,16 @@ pub(super) fn typed(raw: &RawConfig, path: &Path, m: &mut Mistakes) -> Option<No
         listen: address(&raw.peer_listen, 5500, m),
         max_exchanges: whole(&raw.peer_max_exchanges, 1000, 1..=100_000, m),
     };
-    let edge = edge(raw, m);
+    let edge = edge(raw, base, m);
+    let clients = clients(raw, base, &members, edge.https.is_some(), m);
     let admin = admin(raw, base, m);
     let trust = trust(raw, m);
     distinct_addresses(
         &[
-            (&raw.peer_listen, peer.listen),
+            (&raw.peer_listen, Some(peer.listen)),
             (&raw.edge_listen, edge.listen),
-            (&raw.admin_listen, admin.listen),
+            (&raw.edge_https_listen, edge.https.as_ref().map(|https| https.listen)),
+            (&raw.admin_listen, Some(admin.listen)),
         ],
         m,
     );
@@ -64,10 +71,27 @@ pub(super) fn typed(raw: &RawConfig, path: &Path, m: &mut Mistakes) -> Option<No
         members,
         peer,
         edge,
+        clients,
         admin,
-        provider: ProviderSettings { ca_file: raw.provider_ca_file.get().map(|f| base.join(f)) },
+        provider: provider(raw, base, m),
         trust,
     })
+}
+
+fn provider(raw: &RawConfig, base: &Path, m: &mut Mistakes) -> ProviderSettings {
+    let file = |opt: &Opt<String>| opt.get().map(|f| base.join(f));
+    let identity = match (file(&raw.provider_certificate_file), file(&raw.provider_key_file)) {
+        (Some(certificate_file), Some(key_file)) => Some(ClientIdentity { certificate_file, key_file }),
+        (None, None) => None,
+        _ => {
+            m.add(
+                "provider.certificate-file",
+                "certificate-file and key-file go together: give both or none",
+            );
+            None
+        }
+    };
+    ProviderSettings { ca_file: file(&raw.provider_ca_file), identity }
 }
 
 fn version(opt: &Opt<i64>, m: &mut Mistakes) {
@@ -115,25 +139,6 @@ fn span(opt: &Opt<String>, default: u64, seconds: RangeInclusive<u64>, m: &mut M
         return default.0;
     }
     value.0
-}
-
-fn edge(raw: &RawConfig, m: &mut Mistakes) -> EdgeSettings {
-    let (default, low, high) = (Size(16 << 20), Size(1 << 10), Size(1 << 30));
-    let like = "a number with a unit (B, KiB, MiB, GiB) like \"16 MiB\"";
-    let mut max_body = raw.edge_max_body.parsed(default, like, m);
-    if max_body.0 < low.0 || max_body.0 > high.0 {
-        m.add(
-            &raw.edge_max_body.key,
-            format!("{max_body} is out of bounds; write a size from \"{low}\" to \"{high}\""),
-        );
-        max_body = default;
-    }
-    let listen = address(&raw.edge_listen, 8080, m);
-    let allowed = raw.edge_allow_network.get().copied().unwrap_or(false);
-    if let Err(exposed) = truc_edge::check_plain_http(listen, allowed) {
-        m.add(&raw.edge_listen.key, exposed.to_string());
-    }
-    EdgeSettings { listen, max_body: max_body.0, allow_plain_http_from_network: allowed }
 }
 
 fn admin(raw: &RawConfig, base: &Path, m: &mut Mistakes) -> AdminSettings {
@@ -277,7 +282,8 @@ fn distinct_keys(auth: &KeyLabel, log: &KeyLabel, members: &[HostedMember], m: &
     }
 }
 
-fn distinct_addresses(listens: &[(&Opt<String>, SocketAddr)], m: &mut Mistakes) {
+fn distinct_addresses(listens: &[(&Opt<String>, Option<SocketAddr>)], m: &mut Mistakes) {
+    let listens: Vec<_> = listens.iter().filter_map(|(opt, address)| address.map(|a| (opt, a))).collect();
     for (i, (opt, address)) in listens.iter().enumerate() {
         if let Some((other, _)) = listens.iter().take(i).find(|(_, a)| a == address && a.port() != 0) {
             m.add(&opt.key, format!("{address} is also {}; choose another port", other.key));

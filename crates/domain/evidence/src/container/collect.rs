@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use truc_directory::{Endorsed, FormatError, SignedHead, TrustServices, part};
-use truc_message::{Header, manifest};
+use truc_message::{Header, Kind, manifest};
 use truc_model::{Digest, MemberId, MessageId};
 use truc_trust::{Certificate, cms};
 
@@ -67,6 +67,20 @@ impl Exchange {
     /// The request that began it.
     pub const fn request(&self) -> MessageId {
         self.request
+    }
+
+    /// Whether an answer is recorded, or what stood in for one.
+    pub fn is_answered(&self) -> bool {
+        self.records.iter().any(|record| record.kind != RecordKind::Request)
+    }
+
+    /// The request alone, without what came of it. There is no answer alone: it names its request by digest, and proves
+    /// nothing without it.
+    #[must_use]
+    pub fn request_only(mut self) -> Self {
+        self.records.retain(|record| record.kind == RecordKind::Request);
+        self.messages.retain(|message| message.note.kind == Kind::Request);
+        self
     }
 }
 

@@ -426,7 +426,7 @@ impl Plan {
                 outcome: None,
                 fault: None,
             },
-            body: Some(message.sealed.body().bytes().clone()),
+            body: message.sealed.body().bytes().cloned(),
             artifacts: published.artifacts.clone(),
         }
     }

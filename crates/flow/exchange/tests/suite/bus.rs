@@ -105,7 +105,7 @@ pub(crate) async fn signed_by(
 ) -> Parts {
     let member: MemberId = member.parse().unwrap();
     let mut draft = draft(CLIENT, SERVICE);
-    draft.body = body.clone();
+    draft.body = body.clone().into();
     let mut header = node.header(&draft, &to.id);
     change(&mut header);
     let signed = node.sign(&member, header, body, vec![]).await;
@@ -124,7 +124,7 @@ pub(crate) async fn send_from(node: &TestNode, to: &TestNode, parts: Parts) -> T
         Turn::Message(parts, _) => {
             let header = Header::parse(&parts.header).unwrap();
             assert!(matches!(c.hear().await.unwrap(), Turn::Recorded(_)));
-            Told::Answer(Box::new(header), parts.body.bytes().clone())
+            Told::Answer(Box::new(header), parts.body.bytes().unwrap().clone())
         }
         other => panic!("{other:?}"),
     }

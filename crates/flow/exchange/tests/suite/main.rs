@@ -4,6 +4,7 @@
 
 mod bus;
 mod calls;
+mod clocks;
 mod crashes;
 mod durability;
 mod refusals;

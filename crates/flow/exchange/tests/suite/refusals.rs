@@ -65,7 +65,7 @@ async fn officer_purpose_pause_and_size_are_conditions() {
     definition.max_body = 3;
     bus.node(PROVIDER).decide(&PolicyEvent::ServiceChanged(definition));
     let mut asked = draft(CLIENT, STRICT);
-    (asked.method, asked.body) = ("POST".into(), Body::new("1234".into()));
+    (asked.method, asked.body) = ("POST".into(), Body::new("1234".into()).into());
     assert_eq!(refusal(&bus, asked, true).await.code, FaultCode::TooLarge);
 }
 
@@ -75,7 +75,7 @@ async fn a_big_body_is_refused_by_its_header_and_unsigned() {
     let bus = bus().await;
     let big = |client: &str, length: usize| {
         let mut asked = draft(client, SERVICE);
-        (asked.method, asked.body) = ("POST".into(), Body::new(vec![b'x'; length].into()));
+        (asked.method, asked.body) = ("POST".into(), Body::new(vec![b'x'; length].into()).into());
         asked
     };
     assert_eq!(refusal(&bus, big(SIBLING, 70_000), false).await.code, FaultCode::NoRight);
