@@ -366,8 +366,11 @@ const ANSWER: &[(&str, &str, bool)] = &[
     ("path", "\"/x\"", true),
     ("query", "\"x\"", true),
     ("body", "{\"mediaType\":\"text/html\",\"length\":1}", true),
-    ("userId", "\"khac\"", false),
-    ("issue", "\"khac\"", false),
+    ("userId", "\"khac\"", true),
+    ("issue", "\"khac\"", true),
+    ("representedParty", "\"khac\"", true),
+    ("clientMessageId", "\"khac\"", true),
+    ("trace", "\"00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\"", true),
 ];
 
 #[tokio::test]

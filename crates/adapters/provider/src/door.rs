@@ -12,7 +12,7 @@ use truc_evidence::Recorded;
 use truc_exchange::ports::{AnswerBody, ServiceAnswer, ServiceDoor, ServiceFailure};
 use truc_message::Body;
 use truc_model::Fingerprint;
-use truc_policy::{Admitted, OpenApi, ServiceDefinition, ServiceKind, ServiceTarget};
+use truc_policy::{Admitted, OpenApi, ServiceDefinition, ServiceKind, ServiceTarget, SideEffectFree};
 use truc_trust::{Request, Verified};
 
 use crate::client::ServiceClient;
@@ -173,21 +173,14 @@ impl ServiceDoor for HttpServiceDoor {
         &self,
         request: &Recorded<Admitted<Verified<Request>>>,
     ) -> Result<ServiceAnswer, ServiceFailure> {
-        let outgoing = Outgoing::of(request)?;
-        let ServiceTarget::Service(service) = request.inner().target() else {
-            return Err(ServiceFailure::Unreachable(
-                "a metaservice is answered by the node itself".to_owned(),
-            ));
-        };
-        let outcome = match self.client_for(service) {
-            Ok(client) => client.call(outgoing).await,
-            Err(failure) => Err(failure),
-        };
-        // The operator's word on it: the caller is told the code alone. It names no path, which may name a citizen.
-        if let Err(failure) = &outcome {
-            tracing::warn!(service = %service.id, %failure, "a service gave no answer");
-        }
-        outcome
+        self.ask(request.inner()).await
+    }
+
+    async fn look(
+        &self,
+        request: &SideEffectFree<Verified<Request>>,
+    ) -> Result<ServiceAnswer, ServiceFailure> {
+        self.ask(request.admitted()).await
     }
 
     async fn description(&self, service: &ServiceDefinition) -> Result<ServiceAnswer, ServiceFailure> {
@@ -214,6 +207,27 @@ impl ServiceDoor for HttpServiceDoor {
         let (written, text) = reduced.map_err(|e| cannot(e.to_string()))?;
         let media_type = Some(told.unwrap_or_else(|| written.to_owned()));
         Ok(ServiceAnswer { status: 200, headers: Vec::new(), media_type, body: text.into() })
+    }
+}
+
+impl HttpServiceDoor {
+    /// Calls the service that the request was admitted to, once.
+    async fn ask(&self, admitted: &Admitted<Verified<Request>>) -> Result<ServiceAnswer, ServiceFailure> {
+        let outgoing = Outgoing::of(admitted)?;
+        let ServiceTarget::Service(service) = admitted.target() else {
+            return Err(ServiceFailure::Unreachable(
+                "a metaservice is answered by the node itself".to_owned(),
+            ));
+        };
+        let outcome = match self.client_for(service) {
+            Ok(client) => client.call(outgoing).await,
+            Err(failure) => Err(failure),
+        };
+        // The operator's word on it: the caller is told the code alone. It names no path, which may name a citizen.
+        if let Err(failure) = &outcome {
+            tracing::warn!(service = %service.id, %failure, "a service gave no answer");
+        }
+        outcome
     }
 }
 

@@ -11,7 +11,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Frame;
-use truc_evidence::Recorded;
 use truc_exchange::ports::ServiceFailure;
 use truc_message::{Body, Header, Secret, reveal};
 use truc_model::Fault;
@@ -48,8 +47,7 @@ impl Outgoing {
     ///
     /// # Errors
     /// [`ServiceFailure::Unreachable`] when there is nothing to call.
-    pub(crate) fn of(request: &Recorded<Admitted<Verified<Asked>>>) -> Result<Self, ServiceFailure> {
-        let admitted = request.inner();
+    pub(crate) fn of(admitted: &Admitted<Verified<Asked>>) -> Result<Self, ServiceFailure> {
         let ServiceTarget::Service(service) = admitted.target() else {
             return Err(unsent("a metaservice is answered by the node itself, not by a service"));
         };

@@ -43,6 +43,28 @@ impl<T> Admitted<T> {
     }
 }
 
+impl<T: Clone> Admitted<T> {
+    /// The request again, for a service that its operator declares free of side effects: it may be called before the
+    /// records are durable (protocol P4.3). `None` for any other.
+    pub fn side_effect_free(&self) -> Option<SideEffectFree<T>> {
+        match self.target() {
+            ServiceTarget::Service(service) if service.side_effect_free => Some(SideEffectFree(self.clone())),
+            _ => None,
+        }
+    }
+}
+
+/// An admitted request whose service is declared free of side effects. Only [`Admitted::side_effect_free`] makes one.
+#[derive(Debug, Clone)]
+pub struct SideEffectFree<T>(Admitted<T>);
+
+impl<T> SideEffectFree<T> {
+    /// The admitted request.
+    pub const fn admitted(&self) -> &Admitted<T> {
+        &self.0
+    }
+}
+
 /// A verified request that is not permitted, given back so that the refusal can be signed and recorded.
 #[derive(Debug, Clone)]
 pub struct NotAdmitted {
@@ -63,7 +85,7 @@ impl Policy {
         request: Verified<Request>,
         directory: &Directory,
     ) -> Result<Admitted<Verified<Request>>, Box<NotAdmitted>> {
-        let body_len = request.message().sealed.body().len() as u64;
+        let body_len = request.message().sealed.body().len();
         let judged = Call::of(request.header(), body_len).and_then(|call| self.judge(&call, directory));
         match judged {
             Ok(judgement) => Ok(Admitted { request, judgement }),

@@ -20,7 +20,7 @@ mod service;
 mod subject;
 mod url;
 
-pub use admit::{Admitted, NotAdmitted};
+pub use admit::{Admitted, NotAdmitted, SideEffectFree};
 pub use error::PolicyError;
 pub use event::{BadEvent, PolicyEvent};
 pub use glob::{InvalidGlob, PathGlob};

@@ -402,6 +402,11 @@ fn belongs_to(answer: &Header, request: Asked<'_>) -> Result<(), TrustError> {
         ("service", answer.service == asked.service),
         ("from", answer.from == asked.to),
         ("to", answer.to == asked.from),
+        ("clientMessageId", answer.client_message_id == asked.client_message_id),
+        ("userId", answer.user_id == asked.user_id),
+        ("issue", answer.issue == asked.issue),
+        ("representedParty", answer.represented_party == asked.represented_party),
+        ("trace", answer.trace == asked.trace),
     ];
     match pairs.into_iter().find(|(_, same)| !same) {
         Some((field, _)) => Err(TrustError::NotOurAnswer(field)),

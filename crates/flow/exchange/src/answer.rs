@@ -12,7 +12,7 @@ use truc_message::{
     Secret, Signed, VERSION, hide, is_secret,
 };
 use truc_model::{Digest, Fault, FaultCode, MessageId, Side};
-use truc_policy::{Admitted, Metaservice, Policy, ServiceTarget};
+use truc_policy::{Admitted, Metaservice, Policy, ServiceTarget, SideEffectFree};
 use truc_trust::{Request, Verified};
 
 use crate::ground::Ground;
@@ -88,6 +88,17 @@ pub(crate) async fn from_target(
     };
     match outcome {
         Ok(answer) => replied(answer, secrets_of(admitted.target())),
+        Err(failure) => Replied::Refused(failure_fault(&failure)),
+    }
+}
+
+/// Calls a service that is declared free of side effects.
+pub(crate) async fn from_early_look(
+    services: &dyn ServiceDoor,
+    request: &SideEffectFree<Verified<Request>>,
+) -> Replied {
+    match services.look(request).await {
+        Ok(answer) => replied(answer, secrets_of(request.admitted().target())),
         Err(failure) => Replied::Refused(failure_fault(&failure)),
     }
 }

@@ -9,7 +9,7 @@ use truc_directory::{Directory, NodeEntry};
 use truc_evidence::Recorded;
 use truc_message::{Body, BodyStream, Leaf, Opening, Parts, Peer, Secret, Signature};
 use truc_model::{Digest, Fault, MessageId, Timestamp};
-use truc_policy::{Admitted, ServiceDefinition};
+use truc_policy::{Admitted, ServiceDefinition, SideEffectFree};
 use truc_trust::{Request, Verified};
 
 use crate::call::{Draft, Failed, Reply};
@@ -275,6 +275,16 @@ pub trait ServiceDoor: Send + Sync {
     async fn call(
         &self,
         request: &Recorded<Admitted<Verified<Request>>>,
+    ) -> Result<ServiceAnswer, ServiceFailure>;
+
+    /// Calls, as [`ServiceDoor::call`] does, a service that is declared free of side effects, before the records are durable
+    /// (protocol P4.3). Its answer leaves the node only after them.
+    ///
+    /// # Errors
+    /// [`ServiceFailure`].
+    async fn look(
+        &self,
+        request: &SideEffectFree<Verified<Request>>,
     ) -> Result<ServiceAnswer, ServiceFailure>;
 
     /// Fetches the service's OpenAPI description for `getOpenAPI`, its server addresses hidden (X-Road pr-mrest §5).

@@ -105,11 +105,7 @@ impl Provider {
             Err(not) => return self.refuse(c, *not, claim, &directory).await,
         };
         let room = self.ground.recorder.reserve_answer().await.map_err(|e| not_recorded(&e))?;
-        let recorded = self.record(admitted, claim, &directory).await?;
-        let replied = match self.consumer_has_recorded(c).await {
-            Ok(()) => self.call(&recorded, &directory).await,
-            Err(fault) => Replied::Refused(fault),
-        };
+        let (recorded, replied) = self.carry_out(c, admitted, claim, &directory).await?;
         let answer = self.seal(c, &recorded, replied, &directory).await;
         self.answer(c, answer, &directory, Some(room)).await
     }
@@ -268,6 +264,36 @@ impl Provider {
             Ok(_) => Err(not_called("the consumer's node broke the order of frames".into())),
             Err(error) => Err(not_called(error.to_string())),
         }
+    }
+
+    /// Steps 8–10: both records, then the service. One that is declared free of side effects is called meanwhile; its answer
+    /// is sealed only after them.
+    async fn carry_out(
+        &self,
+        c: Conv<'_>,
+        admitted: Admitted<Verified<Request>>,
+        claim: Claim,
+        directory: &Directory,
+    ) -> Result<(Recorded<Admitted<Verified<Request>>>, Replied), Fault> {
+        let free = admitted.side_effect_free();
+        let look = async {
+            match &free {
+                Some(free) => Ok(Some(answer::from_early_look(self.services.as_ref(), free).await)),
+                None => Ok(None),
+            }
+        };
+        let record = async {
+            let recorded = self.record(admitted, claim, directory).await?;
+            Ok((recorded, self.consumer_has_recorded(c).await))
+        };
+        // Without our record the look is dropped.
+        let (looked, (recorded, heard)) = tokio::try_join!(look, record)?;
+        let replied = match (heard, looked) {
+            (Ok(()), Some(looked)) => looked,
+            (Ok(()), None) => self.call(&recorded, directory).await,
+            (Err(fault), _) => Replied::Refused(fault),
+        };
+        Ok((recorded, replied))
     }
 
     /// Step 10: the service, once; or the bus's own answer to a metaservice.

@@ -12,7 +12,7 @@ use truc_evidence::Recorded;
 use truc_exchange::ports::{ServiceAnswer, ServiceDoor, ServiceFailure};
 use truc_message::{Header, reveal};
 use truc_model::ServiceId;
-use truc_policy::{Admitted, ServiceDefinition};
+use truc_policy::{Admitted, ServiceDefinition, SideEffectFree};
 use truc_trust::{Request, Verified};
 
 /// What a service is asked.
@@ -82,7 +82,24 @@ impl ServiceDoor for Services {
         &self,
         request: &Recorded<Admitted<Verified<Request>>>,
     ) -> Result<ServiceAnswer, ServiceFailure> {
-        let sealed = &request.inner().request().message().sealed;
+        self.answer(request.inner()).await
+    }
+
+    async fn look(
+        &self,
+        request: &SideEffectFree<Verified<Request>>,
+    ) -> Result<ServiceAnswer, ServiceFailure> {
+        self.answer(request.admitted()).await
+    }
+
+    async fn description(&self, service: &ServiceDefinition) -> Result<ServiceAnswer, ServiceFailure> {
+        Ok(json(200, &format!("{{\"openapi\":\"3.1.0\",\"info\":{{\"title\":\"{}\"}}}}", service.id.code())))
+    }
+}
+
+impl Services {
+    async fn answer(&self, request: &Admitted<Verified<Request>>) -> Result<ServiceAnswer, ServiceFailure> {
+        let sealed = &request.request().message().sealed;
         let header = sealed.header().clone();
         let fields = reveal(&header.headers, sealed.secrets())
             .map_err(|error| ServiceFailure::Unreachable(error.to_string()))?;
@@ -96,9 +113,5 @@ impl ServiceDoor for Services {
             Some(handler) => handler(asked).await,
             None => Ok(ServiceAnswer { body: asked.body.into(), ..json(200, "") }),
         }
-    }
-
-    async fn description(&self, service: &ServiceDefinition) -> Result<ServiceAnswer, ServiceFailure> {
-        Ok(json(200, &format!("{{\"openapi\":\"3.1.0\",\"info\":{{\"title\":\"{}\"}}}}", service.id.code())))
     }
 }

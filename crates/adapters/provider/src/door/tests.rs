@@ -331,7 +331,11 @@ async fn descriptions_are_fetched_with_addresses_hidden() {
     assert_eq!(got.media_type.as_deref(), Some("text/plain"), "X-Road's fallback");
     let got = door.description(&open).await.unwrap();
     assert_eq!(got.media_type.as_deref(), Some("text/x-yaml"), "as it was announced");
-    assert!(got.body.whole().unwrap().starts_with(b"openapi:") && !got.body.whole().unwrap().windows(4).any(|w| w == b"10.0"), "{got:?}");
+    assert!(
+        got.body.whole().unwrap().starts_with(b"openapi:")
+            && !got.body.whole().unwrap().windows(4).any(|w| w == b"10.0"),
+        "{got:?}"
+    );
     for said in ["Swagger 2.0", "404"] {
         let got = door.description(&open).await;
         assert!(matches!(&got, Err(ServiceFailure::Description(why)) if why.contains(said)), "{got:?}");

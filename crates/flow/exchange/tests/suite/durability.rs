@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use truc_evidence::{Outcome, RecordKind};
 use truc_exchange::ports::{ServiceAnswer, Turn};
 use truc_model::FaultCode;
+use truc_policy::{PolicyEvent, ServiceDefinition};
 use truc_testkit::direct_link::{Tapped, Way};
 use truc_testkit::draft;
 use truc_testkit::services::json;
@@ -77,6 +78,53 @@ async fn the_service_waits_for_both_records() {
         bus.node(slow).gate.set_shut(false);
         assert_eq!(calling.await.unwrap().unwrap().status, 200);
     }
+}
+
+#[tokio::test]
+async fn a_service_free_of_side_effects_is_called_meanwhile_and_its_answer_waits() {
+    for slow in [CONSUMER, PROVIDER] {
+        let bus = bus().await;
+        let provider = bus.node(PROVIDER);
+        let mut definition =
+            ServiceDefinition::rest(SERVICE.parse().unwrap(), "http://127.0.0.1:1".parse().unwrap());
+        definition.side_effect_free = true;
+        provider.decide(&PolicyEvent::ServiceChanged(definition));
+        bus.node(slow).gate.set_shut(true);
+        let consumer = Arc::clone(&bus.node(CONSUMER).consumer);
+        let calling = tokio::spawn(async move {
+            truc_exchange::ports::ConsumerSide::call(consumer.as_ref(), draft(CLIENT, SERVICE)).await
+        });
+        bus.node(slow).gate.waited_for(1).await;
+        until(|| provider.services.count() == 1).await;
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!calling.is_finished(), "{slow} has not recorded yet");
+        assert!(provider.memory.as_ref().unwrap().len() <= 1, "no answer is sealed yet");
+        bus.node(slow).gate.set_shut(false);
+        assert_eq!(calling.await.unwrap().unwrap().status, 200);
+        assert_eq!(provider.services.count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn what_a_look_saw_never_leaves_without_the_records() {
+    let bus = bus().await;
+    let provider = bus.node(PROVIDER);
+    let mut definition =
+        ServiceDefinition::rest(SERVICE.parse().unwrap(), "http://127.0.0.1:1".parse().unwrap());
+    definition.side_effect_free = true;
+    provider.decide(&PolicyEvent::ServiceChanged(definition));
+    // A service that never answers must not hold up the fault either.
+    provider.services.on(SERVICE, |_| std::future::pending());
+    provider.memory.as_ref().unwrap().set_full(true);
+    let (request, code) = failed(&bus).await;
+    assert_eq!(code, FaultCode::RecordingFailed);
+    assert_eq!(
+        kinds(&bus.node(CONSUMER).records(request).await),
+        [RecordKind::Request, RecordKind::Unsigned]
+    );
+    assert_eq!(provider.memory.as_ref().unwrap().len(), 0);
 }
 
 #[tokio::test]
