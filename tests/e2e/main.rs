@@ -1,6 +1,7 @@
 //! The end-to-end suite: real processes of the one binary, real TLS, real disks, on ports that the system chose.
 //!
 //! Tests that only call share one bus; those that kill or stop a part have their own.
+#![allow(clippy::print_stderr, reason = "a skip is told loudly")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop where it stands")]
 
 mod calls;

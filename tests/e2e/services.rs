@@ -53,10 +53,11 @@ impl Register {
                 tokio::spawn(async move {
                     match tls {
                         None => serve(stream, act, &asked).await,
-                        Some(tls) => match tls.accept(stream).await {
-                            Ok(stream) => serve(stream, act, &asked).await,
-                            Err(_) => {}
-                        },
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                serve(stream, act, &asked).await;
+                            }
+                        }
                     }
                 });
             }

@@ -1,4 +1,5 @@
 //! Bad luck, made on purpose: disks, networks and processes that fail under real nodes (docs/faults-and-rounds.md).
+#![allow(clippy::print_stderr, reason = "a skip is told loudly")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop where it stands")]
 #![allow(missing_docs, reason = "a test")]
 

@@ -116,7 +116,7 @@ fn append(store: &EvidenceJournal, numbers: &AtomicU64, gone: &AtomicBool, done:
     let mut acknowledged = Vec::new();
     loop {
         let number = numbers.fetch_add(1, Ordering::SeqCst);
-        let body = vec![7; if number % 8 == 0 { 200 << 10 } else { 300 }];
+        let body = vec![7; if number.is_multiple_of(8) { 200 << 10 } else { 300 }];
         let record = Sample::new(number).unwrap().request(&body).unwrap();
         let manifest = record.manifest_digest;
         match runtime.block_on(store.append(record, None)) {
@@ -136,7 +136,7 @@ fn churn(place: &Path, gone: &AtomicBool) {
     let write = |number: u32| {
         let mut file = std::fs::File::create(place.join(format!("other-{}", number % 50)))?;
         file.write_all(&[1; 5000])?;
-        if number % 10 == 0 { file.sync_all() } else { Ok(()) }
+        if number.is_multiple_of(10) { file.sync_all() } else { Ok(()) }
     };
     for number in 0.. {
         if gone.load(Ordering::SeqCst) || write(number).is_err() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::{StreamExt as _, stream};
 use truc_directory::{Directory, NodeEntry};
-use truc_evidence::{Ended, Ending, OpenRequest, Receipt, Reservation, StoreError};
+use truc_evidence::{Ended, Ending, OpenRequest, Receipt, Reservation, Role, StoreError};
 use truc_message::{
     Body, BodyStream, FieldValue, Header, HeaderField, Kind, Opening, Parts, Peer, Received, Signed, reveal,
 };
@@ -24,6 +24,9 @@ use crate::{refusal, request, routing};
 /// How long a call may take from the edge to the answer: the longest life of a call (protocol P4.1), so that a service's own
 /// timeout, which its provider states, is what ends a slow one.
 pub const CALL_DEADLINE: Duration = truc_message::CALL_LIFE;
+
+/// A service takes a body that flows at this many bytes a second at least, or the caller is told that the outcome is unknown.
+const SERVICE_RATE: u64 = 1024 * 1024;
 
 /// The provider's word on an interrupted request is asked for this often, at this interval.
 const OUTCOME_TRIES: u32 = 10;
@@ -94,6 +97,7 @@ impl ConsumerSide for Consumer {
         let (begun, body) = self.begin(draft, deadline).await.map_err(unsent)?;
         let request = begun.opening.header().id;
         let failed = |fault| Failed { request: Some(request), fault };
+        let _under_way = self.ground.recorder.under_way(Role::Consumer, request);
         let exchange = match body {
             DraftBody::Whole(body) => self.seal(begun, body).await.map_err(unsent)?,
             DraftBody::Coming { pieces, .. } => self.stream(begun, pieces).await.map_err(failed)?,
@@ -143,14 +147,15 @@ impl Consumer {
     }
 
     /// Step 3 for a body that is still coming: it is sent as it comes, and signed when it is whole. It takes as long as it
-    /// takes to flow; the time for everything else begins anew.
+    /// takes to flow; the time for everything else begins anew, with what the service may need to take the body.
     async fn stream(&self, mut begun: Begun, pieces: BodyStream) -> Result<Exchange, Fault> {
         let header = begun.opening.header();
         let statuses = self.ground.sealing.statuses(&header.client.member());
         let fault = match begun.conversation.begin(Beginning::of(&begun.opening, statuses), pieces).await {
             Ok(Some(body)) => {
+                let passing = Duration::from_secs(body.len() / SERVICE_RATE);
                 let request = self.sign(begun.opening.clone(), body).await?;
-                begun.deadline = Deadline::after(CALL_DEADLINE, Side::ClientProxy);
+                begun.deadline = Deadline::after(CALL_DEADLINE + passing, Side::ClientProxy);
                 return Ok(begun.signed(request, true));
             }
             // The caller's own: nobody has heard a whole message of it.

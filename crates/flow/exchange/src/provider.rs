@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use truc_directory::{Directory, NodeEntry};
-use truc_evidence::{Claim, Known, OpenRequest, Past, Receipt, Recorded, Reservation, StoreError};
+use truc_evidence::{Claim, Known, OpenRequest, Past, Receipt, Recorded, Reservation, Role, StoreError};
 use truc_message::{
     Freshness, Header, Kind, MalformedHeader, MalformedMessage, Parts, Peer, Received, Signature, reveal,
 };
@@ -100,6 +100,7 @@ impl Provider {
             Ok(claim) => claim,
             Err(known) => return self.repeat(c, known).await,
         };
+        let _under_way = self.ground.recorder.under_way(Role::Provider, verified.header().id);
         let admitted = match self.admit(verified, &directory) {
             Ok(admitted) => admitted,
             Err(not) => return self.refuse(c, *not, claim, &directory).await,

@@ -34,7 +34,7 @@ pub(crate) fn body_of(fault: &Fault) -> Body {
 }
 
 pub(crate) fn body_info(body: &Body) -> BodyInfo {
-    BodyInfo { media_type: Some(MEDIA_TYPE.to_owned()), length: Some(body.len() as u64) }
+    BodyInfo { media_type: Some(MEDIA_TYPE.to_owned()), length: Some(body.len()) }
 }
 
 /// Reads a verified refusal's body; a code that this version does not know becomes INTERNAL with its name in the detail.

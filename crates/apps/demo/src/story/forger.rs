@@ -170,7 +170,7 @@ impl Forger {
             trace: None,
             body: Some(BodyInfo {
                 media_type: Some("application/json".to_owned()),
-                length: Some(body.len() as u64),
+                length: Some(body.len()),
             }),
             status: None,
             in_reply_to: None,
