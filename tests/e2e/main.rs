@@ -4,6 +4,7 @@
 #![allow(clippy::print_stderr, reason = "a skip is told loudly")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop where it stands")]
 
+mod big_bodies;
 mod calls;
 mod command_line;
 mod crash;

@@ -35,6 +35,11 @@ pub trait AdminBackend: Send + Sync {
     /// [`AdminFault`], DESCRIPTION_UNUSABLE when it cannot be had.
     async fn read_description(&self, service: &ServiceDefinition) -> Result<Bytes, AdminFault>;
 
+    /// Whether the node could trust this service's certificate at all: by a pin, or since it knows some CA of services.
+    fn can_trust(&self, _service: &ServiceDefinition) -> bool {
+        true
+    }
+
     /// Takes a decision: checks `event` against the policy in force, writes it to the journal under the name `actor`,
     /// and puts the new policy in force, one decision at a time. When it returns `Ok`, the decision is durable and in
     /// force; on an error nothing has changed. The API runs it to its end even when the caller goes away.

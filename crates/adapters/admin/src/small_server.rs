@@ -1,26 +1,34 @@
-//! A small HTTP server for operators and tools: few connections at once, none for ever, none that stalls. The registry's admin
-//! API and the pilot PKI are served by it.
+//! A small HTTP server for operators and tools: few connections at once, none for ever, none that stalls, and none that keeps
+//! others out by doing nothing. The admin APIs of node and registry and the pilot PKI are served by it.
 
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+use truc_places::{Place, Places};
 
 /// Pause after a failed accept, which is mostly a lack of file handles.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Longest request head, bytes, and most fields in it; more is answered 431.
+const HEAD: usize = 32 * 1024;
+const FIELDS: usize = 100;
+
 /// What connections may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Open at once; further ones wait in the listener's queue.
+    /// Open at once, half of them from one address; when there is no place, the connection that has had no request for longest
+    /// makes way ([`truc_places::Places`]).
     pub open: usize,
     /// How long a request's head may take to come, and how long a connection may be idle between requests.
     pub head: Duration,
@@ -32,20 +40,19 @@ pub struct Limits {
 
 /// Serves `router` on `listener` until `stop` is cancelled. When it returns, none of its tasks is left.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
-    let slots = Arc::new(Semaphore::new(limits.open));
+    let places = Places::new(limits.open);
     let tasks = TaskTracker::new();
     loop {
-        let next = tokio::select! {
+        let (stream, from) = tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            next = accept(&listener, &slots) => next,
+            next = accept(&listener) => next,
         };
-        let Some((stream, slot)) = next else { break };
-        let (router, stop) = (router.clone(), stop.clone());
-        tasks.spawn(async move {
-            connection(stream, router, limits, stop).await;
-            drop(slot);
-        });
+        let Some(place) = places.enter(from) else {
+            tracing::debug!(%from, "no place for a connection: dropped");
+            continue;
+        };
+        tasks.spawn(connection(stream, place, router.clone(), limits, stop.clone()));
     }
     drop(listener);
     tasks.close();
@@ -53,12 +60,10 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
     tasks.wait().await;
 }
 
-/// The next connection, once there is a place for it.
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+async fn accept(listener: &TcpListener) -> (TcpStream, IpAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return Some((stream, slot)),
+            Ok((stream, from)) => return (stream, from.ip()),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -67,12 +72,29 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<(TcpSt
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, limits: Limits, stop: CancellationToken) {
+async fn connection(
+    stream: TcpStream,
+    place: Place,
+    router: Router,
+    limits: Limits,
+    stop: CancellationToken,
+) {
     let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(limits.head);
-    let mut serving = pin!(server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    server.timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(HEAD).max_headers(FIELDS);
+    let gone = place.gone();
+    let place = Arc::new(place);
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let (work, router) = (place.work(), router.clone());
+        async move {
+            let answer = router.oneshot(request).await;
+            drop(work);
+            answer
+        }
+    });
+    let mut serving = pin!(server.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = serving.as_mut() => Some(ended),
+        () = gone.cancelled() => return tracing::debug!("an idle connection made way for another"),
         () = tokio::time::sleep(limits.life) => None,
         () = stop.cancelled() => None,
     };

@@ -222,7 +222,7 @@ pub fn service_from_json(mut json: Value) -> Result<ServiceDefinition, String> {
 pub struct Offered {
     /// Its definition.
     pub service: ServiceDefinition,
-    /// What of its OpenAPI document could not be listed; JSON key `notes`, absent when there is none.
+    /// What of its OpenAPI document could not be listed, and what keeps calls from it; JSON key `notes`, absent when there is none.
     pub notes: Vec<String>,
 }
 

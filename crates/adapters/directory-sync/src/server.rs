@@ -13,21 +13,29 @@ use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::{ReceiverStream, WatchStream};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status};
 use truc_model::Digest;
+use truc_places::{AtWork, Place, Places};
 use truc_wire::registry::registry_server::{Registry, RegistryServer as Generated};
 use truc_wire::registry::{HeadUpdate, Part, PartsRequest, WatchRequest};
 
-/// Most connections at once.
+/// Connections at once, half of them from one address. When there is no place, the one on which nothing has been asked for
+/// longest makes way.
 const CONNECTIONS: usize = 4096;
+/// TLS handshakes at once, likewise.
+const HANDSHAKES: usize = 512;
+/// Calls at once on one connection; a node has one `Watch` and one `Parts`.
+const STREAMS: u32 = 16;
+/// Longest list of header fields of one call, bytes.
+const HEAD: u32 = 16 * 1024;
 /// Limit for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long open answers may take when the server stops.
@@ -100,7 +108,9 @@ impl RegistryServer {
         let server = Server::builder()
             .http2_keepalive_interval(Some(Duration::from_secs(20)))
             .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-            .concurrency_limit_per_connection(16)
+            .concurrency_limit_per_connection(STREAMS as usize)
+            .max_concurrent_streams(STREAMS)
+            .http2_max_header_list_size(HEAD)
             .add_service(service)
             .serve_with_incoming_shutdown(ReceiverStream::new(incoming), stop.clone().cancelled_owned());
         let bounded = async {
@@ -127,7 +137,7 @@ async fn accept(
     sender: mpsc::Sender<std::io::Result<Connection>>,
     stop: CancellationToken,
 ) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let (places, shaking) = (Places::new(CONNECTIONS), Places::new(HANDSHAKES));
     let mut handshakes = tokio::task::JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -144,15 +154,21 @@ async fn accept(
                 continue;
             }
         };
-        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-            tracing::warn!(%peer, limit = CONNECTIONS, "too many connections; one is turned away");
+        let (Some(place), Some(handshake)) = (places.enter(peer.ip()), shaking.enter(peer.ip())) else {
+            tracing::warn!(%peer, "no place for a connection: turned away");
             continue;
         };
         let (tls, sender) = (tls.clone(), sender.clone());
         handshakes.spawn(async move {
-            match timeout(HANDSHAKE, shake(tls, tcp)).await {
+            let shaken = tokio::select! {
+                () = handshake.gone().cancelled_owned() => return,
+                () = place.gone().cancelled_owned() => return,
+                shaken = timeout(HANDSHAKE, shake(tls, tcp)) => shaken,
+            };
+            drop(handshake);
+            match shaken {
                 // The server is gone only when it stops.
-                Ok(Ok(io)) => drop(sender.send(Ok(Connection { io, _slot: slot })).await),
+                Ok(Ok(io)) => drop(sender.send(Ok(Connection::new(io, place))).await),
                 Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
             }
@@ -178,14 +194,16 @@ impl Registry for Service {
     type WatchStream = Answer<HeadUpdate>;
     type PartsStream = Answer<Part>;
 
-    async fn watch(&self, _request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let heads = WatchStream::new(self.publication.heads())
             .map(|signed_head| Ok(HeadUpdate { signed_head }))
             .take_until(self.stop.clone().cancelled_owned());
+        let heads = while_at_work(heads, work_on(&request));
         Ok(Response::new(Box::pin(heads)))
     }
 
     async fn parts(&self, request: Request<PartsRequest>) -> Result<Response<Self::PartsStream>, Status> {
+        let work = work_on(&request);
         let wanted = request.into_inner().digests;
         if wanted.is_empty() || wanted.len() > PARTS_LIMIT {
             return Err(Status::invalid_argument(format!("ask for 1 to {PARTS_LIMIT} parts at a time")));
@@ -196,7 +214,7 @@ impl Registry for Service {
         let parts = futures::stream::iter(digests)
             .then(move |digest| one_part(Arc::clone(&publication), digest))
             .take_until(self.stop.clone().cancelled_owned());
-        Ok(Response::new(Box::pin(parts)))
+        Ok(Response::new(Box::pin(while_at_work(parts, work))))
     }
 }
 
@@ -211,15 +229,36 @@ async fn one_part(publication: Arc<dyn Publication>, digest: Digest) -> Result<P
     }
 }
 
-/// A connection that gives its slot back when it closes.
+/// The connection that a call came on is at work until its answer ends.
+fn work_on<T>(request: &Request<T>) -> Option<AtWork> {
+    request.extensions().get::<Arc<Place>>().map(|place| place.work())
+}
+
+fn while_at_work<S: Stream>(stream: S, work: Option<AtWork>) -> impl Stream<Item = S::Item> {
+    stream.inspect(move |_| {
+        let _held = &work;
+    })
+}
+
+/// A connection with its place, and ended when that is taken away.
 struct Connection {
     io: TlsStream<TcpStream>,
-    _slot: OwnedSemaphorePermit,
+    place: Arc<Place>,
+    gone: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl Connection {
+    fn new(io: TlsStream<TcpStream>, place: Place) -> Self {
+        let gone = Box::pin(place.gone().cancelled_owned());
+        Self { io, place: Arc::new(place), gone }
+    }
 }
 
 impl Connected for Connection {
-    type ConnectInfo = ();
-    fn connect_info(&self) {}
+    type ConnectInfo = Arc<Place>;
+    fn connect_info(&self) -> Arc<Place> {
+        Arc::clone(&self.place)
+    }
 }
 
 impl AsyncRead for Connection {
@@ -228,6 +267,9 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
+        if self.gone.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(std::io::ErrorKind::ConnectionAborted.into()));
+        }
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }

@@ -16,13 +16,14 @@ use truc_message::{Body, BodyStream, WHOLE_BODY};
 use truc_model::{Fault, FaultCode};
 
 use crate::config::EdgeConfig;
+use crate::fields;
 use crate::request_hash::{BodyHash, BodyHasher};
 use crate::target::malformed;
 
 /// Bodies above this are digested off the runtime.
 const SMALL: usize = 256 * 1024;
 
-/// What a request whose body is being read takes besides its body, bytes, about.
+/// What a request whose body is being read takes besides its body and its fields, bytes, about.
 const REQUEST: usize = 4096;
 
 /// Most bytes of memory taken for what is announced and not here yet.
@@ -101,7 +102,12 @@ impl CallerBody {
     /// # Errors
     /// TOO_LARGE, early when the length is announced; BUSY when `memory` has no room; MALFORMED when it does not arrive
     /// whole in time, or more slowly than the configured rate.
-    pub(crate) async fn read(&mut self, config: &EdgeConfig, memory: &Arc<Semaphore>) -> Result<Read, Fault> {
+    pub(crate) async fn read(
+        &mut self,
+        config: &EdgeConfig,
+        memory: &Arc<Semaphore>,
+        head: &HeaderMap,
+    ) -> Result<Read, Fault> {
         let Some(body) = self.incoming.as_mut().filter(|body| !body.is_end_stream()) else {
             return digest(Bytes::new()).await;
         };
@@ -110,7 +116,7 @@ impl CallerBody {
             return Err(too_large(config.body_limit));
         }
         let mut room = Room { memory: Arc::clone(memory), taken: None };
-        room.take(REQUEST)?;
+        room.take(REQUEST + fields::size(head))?;
         let mut first = Bytes::new();
         if announced.is_none_or(|length| length <= WHOLE_BODY) {
             match collect(body, config, &mut room).await? {

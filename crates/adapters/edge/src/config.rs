@@ -21,16 +21,18 @@ pub struct EdgeConfig {
     pub body_rate: u32,
     /// Bytes of bodies being read at once, each counted with a little for its request. What does not fit is answered BUSY.
     pub body_memory: u32,
-    /// A connection on which no byte moves and no call is under way is closed after this time.
+    /// A connection on which no byte moves and no call is under way is closed after this time; so is one whose caller takes
+    /// an answer more slowly than [`EdgeConfig::body_rate`] for as long.
     pub idle_timeout: Duration,
     /// Calls under way at once, counted once their bodies are in; one more is answered BUSY. Memory for their bodies is at
     /// most this times 10 MiB, twice.
     pub max_calls: usize,
-    /// Connections at once; further ones wait in the listen queue.
+    /// Connections at once, half of them from one address. When there is no place, the connection on which nothing has been
+    /// under way for longest makes way ([`truc_places::Places`]).
     pub max_connections: usize,
     /// Longest TLS handshake.
     pub handshake_timeout: Duration,
-    /// TLS handshakes at once; further connections wait for one to end, but no longer than a handshake may take.
+    /// TLS handshakes at once, half of them from one address; one more takes the place of the oldest.
     pub max_handshakes: usize,
     /// After the order to stop: how long calls under way may take to end before they are cut.
     pub drain: Duration,
@@ -60,7 +62,8 @@ impl Default for EdgeConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the edge would offer plain HTTP on {0}, where others on the network can read it and call in any subsystem's name: \
-     bind it to a loopback address such as 127.0.0.1:8080, or set allow-plain-http-from-network = true if the network \
+     bind it to a loopback address such as 127.0.0.1:8080 and let those on the network use HTTPS (https-listen = \
+     \"0.0.0.0:8443\" with certificate-file and key-file), or set allow-plain-http-from-network = true if the network \
      between it and the information systems is closed"
 )]
 pub struct ExposedPlainHttp(pub SocketAddr);

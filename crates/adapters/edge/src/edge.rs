@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use truc_directory::Directory;
 use truc_exchange::ports::ConsumerSide;
-use truc_exchange::{Draft, Failed, Reply};
+use truc_exchange::{Draft, DraftBody, Failed, Reply};
 use truc_message::{CanonicalPath, CanonicalQuery};
 use truc_model::{Clock, Fault, FaultCode, MessageId, ServiceId};
 
@@ -34,6 +34,9 @@ pub trait EdgeDirectory: Send + Sync {
     fn current(&self) -> Option<Arc<Directory>>;
 }
 
+/// Calls at once whose bodies are too big for memory; as many as flow to one other node at once.
+pub(crate) const FLOWS: usize = 32;
+
 /// What every request at this door shares.
 pub(crate) struct Edge {
     pub(crate) consumer: Arc<dyn ConsumerSide>,
@@ -47,6 +50,8 @@ pub(crate) struct Edge {
     pub(crate) bodies: Arc<Semaphore>,
     /// One permit per call under way.
     pub(crate) calls: Arc<Semaphore>,
+    /// One permit per call whose body flows instead: it may take hours.
+    pub(crate) flows: Arc<Semaphore>,
     /// One permit per request for signed documents under way.
     pub(crate) documents: Arc<Semaphore>,
     /// Connections and calls, so that the stop can wait for them.
@@ -121,9 +126,10 @@ impl Edge {
     ) -> Result<Response<ReplyBody>, Failed> {
         let split_cookies = head.version >= Version::HTTP_2;
         let taken = fields::take(&head.headers, split_cookies).map_err(unsent)?;
-        let Read { body, hash } = body.read(&self.config, &self.bodies).await.map_err(unsent)?;
-        // Only now: slow bodies must not use up the calls.
-        let permit = self.permit().map_err(unsent)?;
+        let Read { body, hash } =
+            body.read(&self.config, &self.bodies, &head.headers).await.map_err(unsent)?;
+        // Only now: slow bodies must not use up the calls. Those that flow have places of their own.
+        let permit = self.permit(&body).map_err(unsent)?;
         let method = head.method.as_str().to_owned();
         let asked = Asked {
             client: taken.client.clone(),
@@ -149,12 +155,15 @@ impl Edge {
         Ok(reply::render(reply, &asked))
     }
 
-    fn permit(&self) -> Result<OwnedSemaphorePermit, Fault> {
-        let full = |_| {
-            let detail = format!("{} calls are under way at the edge, its max-calls", self.config.max_calls);
-            body::busy(detail)
+    fn permit(&self, body: &DraftBody) -> Result<OwnedSemaphorePermit, Fault> {
+        let (places, all, what) = match body {
+            DraftBody::Whole(_) => (&self.calls, self.config.max_calls, "calls are under way at the edge"),
+            DraftBody::Coming { .. } => {
+                (&self.flows, FLOWS, "bodies of more than 10 MiB flow through the edge")
+            }
         };
-        Arc::clone(&self.calls).try_acquire_owned().map_err(full)
+        let full = |_| body::busy(format!("{all} {what}, the most it takes at once"));
+        Arc::clone(places).try_acquire_owned().map_err(full)
     }
 
     /// Runs the exchange as a task of its own: a caller that hangs up must not cut it in the middle.

@@ -104,7 +104,8 @@ fn reason(fault: &Fault) -> Option<String> {
         return fault.successor.as_ref().map(ToString::to_string);
     }
     // The provider's node says so of what the caller itself sent, and never repeats a path or a body.
-    let of_the_request = matches!(fault.code, FaultCode::Malformed | FaultCode::NoRight);
+    let of_the_request =
+        matches!(fault.code, FaultCode::Malformed | FaultCode::NoRight | FaultCode::TooLarge);
     // This node says so of what the caller itself showed or named.
     let of_the_caller = matches!(fault.code, FaultCode::ClientNotAuthenticated | FaultCode::UnknownNode);
     let told = match fault.side {

@@ -49,6 +49,11 @@ pub(crate) struct Taken {
     pub(crate) surviving: Fields,
 }
 
+/// What the fields take in memory, bytes, about.
+pub(crate) fn size(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum()
+}
+
 /// True for a field that ends at this door, whoever sent it.
 pub(crate) fn is_removed(name: &str, connection: &[String]) -> bool {
     let read = as_read(name);

@@ -29,6 +29,7 @@ pub mod fuzzing;
 mod list_clients;
 mod reply;
 pub mod request_hash;
+mod served;
 mod server;
 mod signed_documents;
 mod target;

@@ -1,19 +1,11 @@
 //! The listeners and their connections.
 
 use std::net::IpAddr;
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::Request;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -22,19 +14,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use truc_exchange::ports::ConsumerSide;
 use truc_model::Clock;
+use truc_places::Places;
 
 use crate::config::EdgeConfig;
 use crate::connection::{Caller, ClientConnections};
-use crate::edge::{Edge, EdgeDirectory};
+use crate::edge::{Edge, EdgeDirectory, FLOWS};
+use crate::served::{Served, connection};
 use crate::signed_documents::{self, EdgeEvidence};
 use crate::tls::{EdgeIdentity, server_config};
 use crate::watched::{Moved, Watched};
-
-/// Smallest head buffer that hyper accepts.
-const SMALLEST_HEAD: usize = 8 * 1024;
-
-/// Most header fields that are parsed; a request with more is answered 431.
-const MOST_FIELDS: usize = 256;
 
 /// Pause after a failed accept (file descriptors used up), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -86,22 +74,22 @@ pub async fn serve(
             usize::try_from(config.body_memory).unwrap_or(Semaphore::MAX_PERMITS),
         )),
         calls: Arc::new(Semaphore::new(config.max_calls)),
+        flows: Arc::new(Semaphore::new(FLOWS)),
         documents: Arc::new(Semaphore::new(signed_documents::AT_ONCE)),
         tasks: tasks.clone(),
         halt: halt.clone(),
     });
-    let places = Arc::new(Semaphore::new(config.max_connections));
+    let places = Places::new(config.max_connections);
     let plain = doors.plain.map(|listener| (listener, None));
     let tls = match doors.tls {
         Some((listener, identity)) => {
             let acceptor = TlsAcceptor::from(Arc::new(server_config(identity)?));
-            let handshakes = Arc::new(Semaphore::new(config.max_handshakes));
-            Some((listener, Some(Handshakes { acceptor, under_way: handshakes })))
+            Some((listener, Some(Handshakes { acceptor, places: Places::new(config.max_handshakes) })))
         }
         None => None,
     };
     let listening = [plain, tls].map(|door| {
-        let (edge, places, shutdown) = (Arc::clone(&edge), Arc::clone(&places), shutdown.clone());
+        let (edge, places, shutdown) = (Arc::clone(&edge), places.clone(), shutdown.clone());
         async move {
             if let Some((listener, handshakes)) = door {
                 listen(listener, handshakes, edge, places, shutdown).await;
@@ -123,23 +111,27 @@ pub async fn serve(
 #[derive(Clone)]
 struct Handshakes {
     acceptor: TlsAcceptor,
-    under_way: Arc<Semaphore>,
+    places: Places,
 }
 
 async fn listen(
     listener: TcpListener,
     handshakes: Option<Handshakes>,
     edge: Arc<Edge>,
-    places: Arc<Semaphore>,
+    places: Places,
     shutdown: CancellationToken,
 ) {
     loop {
         let accepted = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listener) => accepted,
         };
-        let Some((stream, from, place)) = accepted else { break };
+        let (stream, from) = accepted;
+        let Some(place) = places.enter(from) else {
+            tracing::debug!(%from, "no place for a connection to the edge: dropped");
+            continue;
+        };
         let (handshakes, shutdown) = (handshakes.clone(), shutdown.clone());
         let (tasks, edge) = (edge.tasks.clone(), Arc::clone(&edge));
         tasks.spawn(async move {
@@ -148,22 +140,20 @@ async fn listen(
             }
             let moved = Moved::default();
             let stream = Watched::new(stream, moved.clone());
+            let served = |caller| Served { caller: Arc::new(caller), place, moved, edge: Arc::clone(&edge) };
             match handshakes {
-                None => {
-                    let caller = Arc::new(Caller::plain(from));
-                    connection(stream, moved, caller, edge, shutdown).await;
-                }
+                None => connection(stream, served(Caller::plain(from)), shutdown).await,
                 Some(handshakes) => {
+                    let within = edge.config.handshake_timeout;
                     let shaken = tokio::select! {
                         () = shutdown.cancelled() => None,
-                        shaken = shake_hands(stream, from, handshakes, edge.config.handshake_timeout) => shaken,
+                        shaken = shake_hands(stream, from, handshakes, within) => shaken,
                     };
                     if let Some((stream, caller)) = shaken {
-                        Box::pin(connection(stream, moved, Arc::new(caller), edge, shutdown)).await;
+                        Box::pin(connection(stream, served(caller), shutdown)).await;
                     }
                 }
             }
-            drop(place);
         });
     }
 }
@@ -175,120 +165,36 @@ async fn shake_hands(
     handshakes: Handshakes,
     within: Duration,
 ) -> Option<(TlsStream<Watched>, Caller)> {
-    let shaking = async {
-        // Closed never.
-        let _one_of_them = handshakes.under_way.acquire().await.ok()?;
-        Some(handshakes.acceptor.accept(stream).await)
+    // No handshake is at work: the one that has waited for longest makes way.
+    let place = handshakes.places.enter(from)?;
+    let shaken = tokio::select! {
+        () = place.gone().cancelled_owned() => None,
+        shaken = tokio::time::timeout(within, handshakes.acceptor.accept(stream)) => shaken.ok(),
     };
-    match tokio::time::timeout(within, shaking).await {
-        Ok(Some(Ok(stream))) => {
+    match shaken {
+        Some(Ok(stream)) => {
             let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
             let certificate = shown.map(|der| Bytes::copy_from_slice(der));
             Some((stream, Caller::secured(from, certificate)))
         }
-        Ok(Some(Err(error))) => {
+        Some(Err(error)) => {
             tracing::debug!(%from, %error, "a TLS handshake at the edge failed");
             None
         }
-        Ok(None) | Err(_) => {
+        None => {
             tracing::debug!(%from, "a TLS handshake at the edge was not done in time");
             None
         }
     }
 }
 
-/// The next connection, once there is a place for it.
-async fn accept(
-    listener: &TcpListener,
-    connections: &Arc<Semaphore>,
-) -> Option<(TcpStream, IpAddr, tokio::sync::OwnedSemaphorePermit)> {
-    let place = Arc::clone(connections).acquire_owned().await.ok()?;
+async fn accept(listener: &TcpListener) -> (TcpStream, IpAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, from)) => return Some((stream, from.ip(), place)),
+            Ok((stream, from)) => return (stream, from.ip()),
             Err(error) => {
                 tracing::warn!(%error, "the edge cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// Counts a request as under way until it is dropped.
-struct UnderWay(Arc<AtomicUsize>);
-
-impl UnderWay {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-fn protocol(config: &EdgeConfig) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(config.head_timeout)
-        .max_buf_size(config.header_limit.max(SMALLEST_HEAD))
-        .max_headers(MOST_FIELDS);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(config.header_limit).unwrap_or(u32::MAX))
-        .max_concurrent_streams(Some(u32::try_from(config.max_calls).unwrap_or(u32::MAX).min(250)));
-    builder
-}
-
-async fn connection(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    moved: Moved,
-    caller: Arc<Caller>,
-    edge: Arc<Edge>,
-    shutdown: CancellationToken,
-) {
-    let config = edge.config;
-    let halt = edge.halt.clone();
-    let under_way = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&under_way);
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Arc::clone(&caller));
-        let (edge, guard) = (Arc::clone(&edge), UnderWay::new(&counter));
-        async move {
-            let answer = edge.answer(request).await;
-            drop(guard);
-            answer
-        }
-    });
-    let builder = protocol(&config);
-    let io = TokioIo::new(stream);
-    let mut serving = pin!(builder.serve_connection(io, service));
-    let (mut stopping, mut seen) = (false, 0);
-    loop {
-        tokio::select! {
-            ended = serving.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "a connection to the edge ended early");
-                }
-                return;
-            }
-            () = halt.cancelled() => return,
-            () = shutdown.cancelled(), if !stopping => {
-                stopping = true;
-                serving.as_mut().graceful_shutdown();
-            }
-            () = tokio::time::sleep(config.idle_timeout) => {
-                let now = moved.so_far();
-                if now == seen && under_way.load(Ordering::Relaxed) == 0 {
-                    return;
-                }
-                seen = now;
             }
         }
     }

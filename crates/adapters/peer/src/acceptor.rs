@@ -1,43 +1,44 @@
 //! Accepts connections: TCP, then TLS, then a place among the connections; each step bounded.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::server::Connected;
+use truc_exchange::ports::CurrentDirectory;
 use truc_message::Peer;
+use truc_places::Places;
 
 use crate::connections::{Connections, Followed};
+use crate::net::{ByteStream, Listener};
 
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Handshakes under way at once, in all and from one address. One more is dropped at once, so that silent connections do
-/// not keep honest ones waiting.
+/// Handshakes under way at once, half of them from one address. One more takes the place of the oldest, so that silent
+/// connections do not keep honest ones out, not even behind the same address.
 const HANDSHAKES_AT_ONCE: usize = 512;
-const HANDSHAKES_FROM_ONE: usize = 32;
 
 /// Accepts TCP, shakes hands with a deadline, and gives what came through to the gRPC server.
 pub(crate) struct Acceptor {
     pub(crate) tls: TlsAcceptor,
     pub(crate) connections: Connections,
+    pub(crate) directory: Arc<dyn CurrentDirectory>,
     pub(crate) accepted: mpsc::Sender<Result<Link, io::Error>>,
 }
 
 impl Acceptor {
-    pub(crate) async fn run(self, listener: TcpListener, shutdown: CancellationToken) {
+    pub(crate) async fn run(self, mut listener: impl Listener, shutdown: CancellationToken) {
         let handshakes = TaskTracker::new();
-        let under_way = UnderWay::default();
+        let places = Places::new(HANDSHAKES_AT_ONCE);
         loop {
             let accepted = tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -45,14 +46,16 @@ impl Acceptor {
             };
             match accepted {
                 Ok((tcp, from)) => {
-                    let Some(place) = under_way.take(from.ip()) else {
-                        tracing::debug!(%from, "too many handshakes under way: dropped");
-                        continue;
-                    };
+                    // No handshake is at work: there is always one to take a place from.
+                    let Some(place) = places.enter(from.ip()) else { continue };
                     let shake = self.shake_hands(tcp, from);
                     handshakes.spawn(async move {
-                        shake.await;
-                        drop(place);
+                        tokio::select! {
+                            () = place.gone().cancelled_owned() => {
+                                tracing::debug!(%from, "a handshake made way for another");
+                            }
+                            () = shake => {}
+                        }
                     });
                 }
                 // Out of file handles, mostly: give those in use time to close.
@@ -66,13 +69,15 @@ impl Acceptor {
         handshakes.wait().await;
     }
 
-    fn shake_hands(&self, tcp: TcpStream, from: SocketAddr) -> impl Future<Output = ()> + Send + 'static {
+    fn shake_hands(
+        &self,
+        tcp: Box<dyn ByteStream>,
+        from: SocketAddr,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let (tls, connections, accepted) =
             (self.tls.clone(), self.connections.clone(), self.accepted.clone());
+        let directory = Arc::clone(&self.directory);
         async move {
-            if let Err(error) = tcp.set_nodelay(true) {
-                tracing::debug!(%from, %error, "no TCP_NODELAY");
-            }
             let stream = match timeout(HANDSHAKE_DEADLINE, tls.accept(tcp)).await {
                 Ok(Ok(stream)) => stream,
                 Ok(Err(error)) => {
@@ -94,7 +99,11 @@ impl Acceptor {
                 .collect();
             let Some((leaf, rest)) = chain.split_first() else { return };
             let peer = Peer::new(leaf.clone(), rest.to_vec());
-            let Some(stream) = connections.follow(stream, peer.fingerprint()) else {
+            let known = |directory: Arc<truc_directory::Directory>| {
+                directory.node_of_auth_certificate(&peer.fingerprint()).is_some()
+            };
+            let known = directory.current().is_some_and(known);
+            let Some(stream) = connections.follow(stream, peer.fingerprint(), known) else {
                 tracing::info!(%from, certificate = %peer.fingerprint(), "too many connections: refused");
                 return;
             };
@@ -106,7 +115,7 @@ impl Acceptor {
 
 /// An accepted connection with the peer that the handshake proved.
 pub(crate) struct Link {
-    stream: Followed<tokio_rustls::server::TlsStream<TcpStream>>,
+    stream: Followed<tokio_rustls::server::TlsStream<Box<dyn ByteStream>>>,
     peer: Connection,
 }
 
@@ -116,37 +125,6 @@ pub(crate) struct Connection {
     pub(crate) peer: Peer,
     /// Set once the connection has its one shared stream.
     pub(crate) streaming: Arc<AtomicBool>,
-}
-
-/// Counts handshakes by address.
-#[derive(Clone, Default)]
-struct UnderWay(Arc<Mutex<HashMap<IpAddr, usize>>>);
-
-struct Place(UnderWay, IpAddr);
-
-impl UnderWay {
-    fn take(&self, from: IpAddr) -> Option<Place> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = counts.values().sum();
-        let ours = counts.get(&from).copied().unwrap_or(0);
-        if all >= HANDSHAKES_AT_ONCE || ours >= HANDSHAKES_FROM_ONE {
-            return None;
-        }
-        counts.insert(from, ours + 1);
-        Some(Place(self.clone(), from))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut counts = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.1) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.1);
-            }
-        }
-    }
 }
 
 impl Connected for Link {

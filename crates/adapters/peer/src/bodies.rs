@@ -11,7 +11,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use truc_message::Body;
 use truc_model::Fingerprint;
 
-use crate::intake::{NotTaken, PROGRESS};
+use crate::intake::{NotTaken, PROGRESS, held};
+use crate::shares::{Shares, Taken};
 
 /// How much later than the body's first chunk its ticket frame may come.
 const TICKET_LATE: Duration = Duration::from_secs(10);
@@ -45,6 +46,7 @@ struct Offered {
     peer: Fingerprint,
     body: Offer,
     until: Instant,
+    _place: Taken,
 }
 
 /// A body held ready.
@@ -59,24 +61,29 @@ pub(crate) enum Offer {
 #[derive(Debug)]
 pub(crate) struct BrokeOff;
 
-impl Offer {
-    const fn held(&self) -> usize {
-        match self {
-            Self::Whole(bytes) => bytes.len(),
-            Self::Flowing(_) => 0,
-        }
-    }
-}
-
 /// The bodies that a provider's node waits for and holds ready.
-#[derive(Default)]
 pub(crate) struct Bodies {
     wanted: Mutex<HashMap<Ticket, Wanted>>,
     appeared: Notify,
     offered: Mutex<HashMap<Ticket, Offered>>,
+    places: Shares,
+    /// Taken until the last byte of a body has left, or its connection has.
+    memory: Shares,
 }
 
-/// Most bodies held ready at once, and their bytes in all.
+impl Default for Bodies {
+    fn default() -> Self {
+        Self {
+            wanted: Mutex::default(),
+            appeared: Notify::new(),
+            offered: Mutex::default(),
+            places: Shares::new(OFFERS),
+            memory: Shares::new(OFFERED_BYTES),
+        }
+    }
+}
+
+/// Most bodies held ready at once, and their bytes in all; of either, one peer has at most half.
 const OFFERS: usize = 256;
 const OFFERED_BYTES: usize = 256 * 1024 * 1024;
 
@@ -144,7 +151,9 @@ impl Bodies {
 
     /// Holds `body` ready for `peer`; `None` when too many are held already.
     pub(crate) fn offer(&self, peer: Fingerprint, body: Bytes) -> Option<Ticket> {
-        self.hold(peer, Offer::Whole(body))
+        self.forget();
+        let room = self.memory.take(peer, body.len())?;
+        self.hold(peer, Offer::Whole(held(body, room)))
     }
 
     /// Holds a body that is still coming ready for `peer`, and takes its pieces.
@@ -152,20 +161,23 @@ impl Bodies {
         &self,
         peer: Fingerprint,
     ) -> Option<(Ticket, mpsc::Sender<Result<Bytes, BrokeOff>>)> {
+        self.forget();
         let (pieces, flowing) = mpsc::channel(PIECES);
         Some((self.hold(peer, Offer::Flowing(flowing))?, pieces))
     }
 
-    fn hold(&self, peer: Fingerprint, body: Offer) -> Option<Ticket> {
+    /// Forgets what nobody fetched in time.
+    fn forget(&self) {
         let now = Instant::now();
         let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
         offered.retain(|_, offer| offer.until > now);
-        let held: usize = offered.values().map(|offer| offer.body.held()).sum();
-        if offered.len() >= OFFERS || held + body.held() > OFFERED_BYTES {
-            return None;
-        }
+    }
+
+    fn hold(&self, peer: Fingerprint, body: Offer) -> Option<Ticket> {
+        let place = self.places.take(peer, 1)?;
         let ticket = new_ticket()?;
-        offered.insert(ticket, Offered { peer, body, until: now + 2 * PROGRESS });
+        let offer = Offered { peer, body, until: Instant::now() + 2 * PROGRESS, _place: place };
+        self.offered.lock().unwrap_or_else(PoisonError::into_inner).insert(ticket, offer);
         Some(ticket)
     }
 
@@ -205,21 +217,28 @@ mod tests {
         assert!(bodies.fetch([0; 32], theirs).is_none());
         assert_eq!(whole(bodies.fetch(ticket, theirs)), Some(body.clone()));
         assert!(bodies.fetch(ticket, theirs).is_none());
-        for _ in 0..OFFERS {
+        for _ in 0..OFFERS / 2 {
             bodies.offer(theirs, body.clone()).unwrap();
         }
         assert!(bodies.offer(theirs, body.clone()).is_none(), "too many");
+        assert!(bodies.offer(other, body.clone()).is_some(), "of one peer");
         tokio::time::advance(2 * PROGRESS + Duration::from_secs(1)).await;
         assert!(bodies.offer(theirs, body).is_some(), "the old ones are forgotten");
     }
 
-    #[test]
-    fn what_is_held_ready_is_bounded_in_bytes() {
+    #[tokio::test(start_paused = true)]
+    async fn what_is_held_ready_is_bounded_in_bytes_until_it_has_left() {
         let bodies = Bodies::default();
+        let (theirs, other) = peers();
         let half = Bytes::from(vec![0; OFFERED_BYTES / 2]);
-        assert!(bodies.offer(peers().0, half.clone()).is_some());
-        assert!(bodies.offer(peers().0, half.clone()).is_some());
-        assert!(bodies.offer(peers().0, half).is_none());
+        let ticket = bodies.offer(theirs, half.clone()).unwrap();
+        assert!(bodies.offer(theirs, half.slice(..1)).is_none(), "their half");
+        assert!(bodies.offer(other, half.clone()).is_some());
+        assert!(bodies.offer(Fingerprint([3; 32]), half.slice(..1)).is_none(), "all of it");
+        let leaving = whole(bodies.fetch(ticket, theirs)).unwrap().slice(7..);
+        assert!(bodies.offer(theirs, half.slice(..1)).is_none(), "on its way");
+        drop(leaving);
+        assert!(bodies.offer(theirs, half.slice(..1)).is_some());
     }
 
     #[tokio::test(start_paused = true)]

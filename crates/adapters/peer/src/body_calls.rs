@@ -1,14 +1,17 @@
 //! The consumer's end of big bodies: `Send` and `Fetch`.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::StreamExt as _;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{timeout, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use truc_exchange::ports::{Interrupted, LinkError};
-use truc_message::{Body, BodyStream};
-use truc_model::Digester;
+use truc_message::{Body, BodyStream, WHOLE_BODY};
+use truc_model::{Digester, Fingerprint};
 use truc_wire::peer as wire;
 use truc_wire::peer::peer_client::PeerClient;
 
@@ -18,12 +21,21 @@ use crate::intake::{Intake, NotTaken, PROGRESS};
 use crate::link::status_text;
 
 /// Chunks on their way from the body's source to the connection.
-const CHUNKS: usize = 4;
+const CHUNKS: usize = 2;
+
+/// How long the last chunks may take to arrive and be acknowledged; that they move is watched at the other end.
+const ACKNOWLEDGED: Duration = Duration::from_secs(120);
+
+/// Bodies beyond memory that flow from one node at once; what is smaller always finds a stream beside them.
+pub(crate) const FLOWS: usize = 32;
 
 /// Carries big bodies over the connection that an exchange runs on.
 pub(crate) struct BodyCalls {
     pub(crate) client: PeerClient<Channel>,
     pub(crate) intake: Intake,
+    pub(crate) peer: Fingerprint,
+    /// One permit for each body beyond memory that flows over this connection.
+    pub(crate) flows: Arc<Semaphore>,
 }
 
 fn broken(error: NotTaken) -> LinkError {
@@ -35,13 +47,22 @@ impl BodyCalls {
     /// in time.
     pub(crate) async fn send(&self, ticket: Ticket, pieces: BodyStream) -> Result<Digester, Interrupted> {
         let (chunks, outgoing) = mpsc::channel(CHUNKS);
+        let (done, whole) = oneshot::channel();
         let mut client = self.client.clone();
+        let feeding = async {
+            let digester = feed(ticket, pieces, chunks).await?;
+            let _gone_already = done.send(());
+            Ok(digester)
+        };
         let calling = async {
-            let reply = client.send(ReceiverStream::new(outgoing)).await;
+            let reply = tokio::select! {
+                reply = client.send(ReceiverStream::new(outgoing)) => reply,
+                () = some_time_after(whole) => return Err(LinkError::Broken("the body was not acknowledged".into()).into()),
+            };
             let reply = reply.map_err(|s| LinkError::Broken(status_text(&s)))?;
             Ok::<u64, Interrupted>(reply.into_inner().length)
         };
-        let (digester, taken) = tokio::try_join!(feed(ticket, pieces, chunks), calling)?;
+        let (digester, taken) = tokio::try_join!(feeding, calling)?;
         if taken == digester.length() {
             Ok(digester)
         } else {
@@ -51,7 +72,14 @@ impl BodyCalls {
 
     /// Fetches a big body under `ticket`.
     pub(crate) async fn fetch(&self, ticket: Ticket, announced: Option<u64>) -> Result<Body, LinkError> {
-        let mut taking = self.intake.begin(announced, u64::MAX).await.map_err(broken)?;
+        let _flow = match announced {
+            Some(length) if length <= WHOLE_BODY => None,
+            _ => {
+                let free = timeout(PROGRESS, Arc::clone(&self.flows).acquire_owned()).await;
+                Some(free.map_err(|_| broken(NotTaken::Busy))?.map_err(|_| broken(NotTaken::Busy))?)
+            }
+        };
+        let mut taking = self.intake.begin(self.peer, announced, u64::MAX).await.map_err(broken)?;
         let request = wire::FetchRequest { ticket: Bytes::copy_from_slice(&ticket) };
         let reply = timeout(PROGRESS, self.client.clone().fetch(request)).await;
         let reply = reply.map_err(|_| broken(NotTaken::Late))?;
@@ -64,6 +92,14 @@ impl BodyCalls {
                 None => return taking.whole().await.map_err(broken),
             }
         }
+    }
+}
+
+/// Ends some time after `event`, and never without it.
+async fn some_time_after(event: oneshot::Receiver<()>) {
+    match event.await {
+        Ok(()) => tokio::time::sleep(ACKNOWLEDGED).await,
+        Err(_) => std::future::pending().await,
     }
 }
 

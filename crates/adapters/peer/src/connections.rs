@@ -15,11 +15,21 @@ use truc_model::Fingerprint;
 const OF_ONE: usize = 8;
 /// Connections in all.
 const OF_ALL: usize = 2000;
+/// Connections of certificates that no node has, together: enough for nodes that are just being registered.
+const OF_STRANGERS: usize = 64;
+
+/// One open connection.
+struct Open {
+    certificate: Fingerprint,
+    /// Its certificate was a node's when it was opened.
+    known: bool,
+    cut: CancellationToken,
+}
 
 /// The open connections of one node, both directions.
 #[derive(Clone, Default)]
 pub struct Connections {
-    open: Arc<Mutex<HashMap<u64, (Fingerprint, CancellationToken)>>>,
+    open: Arc<Mutex<HashMap<u64, Open>>>,
     next: Arc<AtomicU64>,
 }
 
@@ -27,10 +37,10 @@ impl Connections {
     /// Cuts every connection whose peer certificate is no longer among the trusted ones; returns how many.
     pub fn close_untrusted(&self, trusted: impl Fn(&Fingerprint) -> bool) -> usize {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let cut: Vec<_> = open.values().filter(|(certificate, _)| !trusted(certificate)).collect();
-        for (certificate, token) in &cut {
+        let cut: Vec<_> = open.values().filter(|one| !trusted(&one.certificate)).collect();
+        for Open { certificate, cut, .. } in &cut {
             tracing::warn!(%certificate, "closing a connection: its certificate is no longer trusted");
-            token.cancel();
+            cut.cancel();
         }
         cut.len()
     }
@@ -42,7 +52,7 @@ impl Connections {
             connections = open.len(),
             "closing the connections to other nodes: this node is stopping"
         );
-        open.values().for_each(|(_, token)| token.cancel());
+        open.values().for_each(|one| one.cut.cancel());
     }
 
     /// How many are open.
@@ -50,17 +60,18 @@ impl Connections {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Follows a new connection until it is dropped; `None` when this certificate, or everybody together, has as many as
-    /// are allowed.
-    pub(crate) fn follow<S>(&self, stream: S, certificate: Fingerprint) -> Option<Followed<S>> {
+    /// Follows a new connection until it is dropped; `None` when this certificate, all that are not `known`, or everybody
+    /// together, has as many as are allowed.
+    pub(crate) fn follow<S>(&self, stream: S, certificate: Fingerprint, known: bool) -> Option<Followed<S>> {
         let token = CancellationToken::new();
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let theirs = open.values().filter(|(other, _)| *other == certificate).count();
-        if theirs >= OF_ONE || open.len() >= OF_ALL {
+        let theirs = open.values().filter(|other| other.certificate == certificate).count();
+        let strangers = if known { 0 } else { open.values().filter(|other| !other.known).count() };
+        if theirs >= OF_ONE || strangers >= OF_STRANGERS || open.len() >= OF_ALL {
             return None;
         }
-        open.insert(number, (certificate, token.clone()));
+        open.insert(number, Open { certificate, known, cut: token.clone() });
         drop(open);
         let cut = Box::pin(token.cancelled_owned());
         Some(Followed { stream, cut, number, connections: self.clone() })

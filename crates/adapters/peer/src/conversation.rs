@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use truc_exchange::ports::{Beginning, Conversation, Interrupted, LinkError, ProviderSide, Turn};
 use truc_message::{Body, BodyStream, Parts, Peer, Signature};
 use truc_model::{Digester, Timestamp};
@@ -20,7 +20,7 @@ use crate::convert::{
     BadFrame, beginning_to_wire, fault_from_wire, fault_to_wire, frame, leaf_from_wire, leaf_to_wire,
     open_to_wire, parts_from_wire, signature_from_wire, signature_to_wire, whole_from_wire, whole_to_wire,
 };
-use crate::intake::PROGRESS;
+use crate::intake::{PROGRESS, Pace};
 use crate::stream::Arrived;
 use crate::{SAY_DEADLINE, SMALL_BODY};
 
@@ -30,7 +30,7 @@ const LAST_WORD: Duration = Duration::from_secs(5);
 /// Which end this is; the ends move big bodies and look at header frames differently.
 pub(crate) enum End {
     /// The consumer's node: it calls `Send` and `Fetch`.
-    Consumer(BodyCalls),
+    Consumer(Box<BodyCalls>),
     /// The provider's node: bodies come and go by ticket, and header frames are looked at early.
     Provider(Arc<Bodies>, Arc<dyn ProviderSide>),
 }
@@ -168,18 +168,19 @@ impl StreamConversation {
         let End::Provider(bodies, _) = &self.end else { return Err(LinkError::Busy.into()) };
         let (ticket, taker) = bodies.offer_flowing(self.peer.fingerprint()).ok_or(LinkError::Busy)?;
         self.announce(ticket).await?;
-        let mut digester = Digester::default();
+        let (mut digester, pace) = (Digester::default(), Pace::begin());
         let feeding = async {
             while let Some(piece) = pieces.next().await {
                 let piece = match piece {
                     Ok(piece) => piece,
                     Err(fault) => {
-                        drop(taker.send(Err(BrokeOff)).await);
+                        let _told = timeout(LAST_WORD, taker.send(Err(BrokeOff))).await;
                         return Err(Interrupted::Source(fault));
                     }
                 };
+                let patience = pace.patience(digester.length());
                 digester.update(&piece);
-                let taken = timeout(PROGRESS, taker.send(Ok(piece))).await;
+                let taken = timeout_at(patience, taker.send(Ok(piece))).await;
                 let not_taken = || LinkError::Broken("the peer does not take the body".into());
                 taken.map_err(|_| not_taken())?.map_err(|_| not_taken())?;
             }

@@ -16,14 +16,17 @@ pub mod fuzzing;
 mod identity;
 mod intake;
 mod link;
+mod net;
 mod reader;
 mod server;
+mod shares;
 mod stream;
 mod tls;
 
 pub use connections::Connections;
 pub use identity::{Identity, IdentityError};
 pub use link::PeerLinks;
+pub use net::{ByteStream, Listener, Network, Tcp};
 pub use server::{PeerDoor, PeerDoorConfig, PeerDoorError};
 
 /// Largest body that travels on the shared stream (protocol P9.2).
@@ -31,6 +34,17 @@ pub const SMALL_BODY: usize = 64 * 1024;
 
 /// Size of a chunk of a bigger body.
 pub const CHUNK: usize = 256 * 1024;
+
+/// Streams of one connection: the shared one, and one for each big body on its way. Bodies beyond memory take at most
+/// [`body_calls::FLOWS`] of them each way, so that smaller ones always find one.
+const MAX_STREAMS: u32 = 160;
+
+/// Bytes of one stream that the receiver may leave unread.
+const STREAM_WINDOW: u32 = 512 * 1024;
+
+/// The same for a connection: every stream's, and the shared stream's besides. Bodies that nobody reads yet must never keep
+/// the frame that says what they are from getting through.
+const CONNECTION_WINDOW: u32 = (MAX_STREAMS + 8) * STREAM_WINDOW;
 
 /// Largest gRPC message: a header, a small body, a signature and two statuses, with room to spare.
 const MESSAGE_LIMIT: usize = 512 * 1024;

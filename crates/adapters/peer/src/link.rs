@@ -1,6 +1,6 @@
 //! The connecting side: one connection and one stream to each node, opened when first needed and kept.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,8 +10,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_stream::wrappers::ReceiverStream;
@@ -26,15 +25,16 @@ use truc_wire::peer as wire;
 use truc_wire::peer::peer_client::PeerClient;
 
 use crate::bodies::Ticket;
-use crate::body_calls::BodyCalls;
+use crate::body_calls::{BodyCalls, FLOWS};
 use crate::connections::Connections;
 use crate::conversation::{End, StreamConversation};
 use crate::convert::{BadFrame, fault_from_wire, leaf_from_wire, whole_from_wire};
 use crate::identity::{Identity, IdentityError};
 use crate::intake::Intake;
+use crate::net::{Network, Tcp};
 use crate::stream::{Arrived, StatusesSeen, StatusesSent};
 use crate::tls::{Handshakes, client_config};
-use crate::{EXCHANGE_QUEUE, MESSAGE_LIMIT, STREAM_QUEUE};
+use crate::{CONNECTION_WINDOW, EXCHANGE_QUEUE, MESSAGE_LIMIT, STREAM_QUEUE, STREAM_WINDOW};
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -43,6 +43,7 @@ const OUTCOME_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Reaches other nodes.
 pub struct PeerLinks {
+    network: Arc<dyn Network>,
     tls: TlsConnector,
     handshakes: Arc<Handshakes>,
     clock: Arc<dyn Clock>,
@@ -62,7 +63,8 @@ struct Attempt {
     failed: Option<(Instant, LinkError)>,
 }
 
-type Queues = Arc<Mutex<HashMap<u64, mpsc::Sender<Arrived>>>>;
+/// In order, so that the exchanges of a stream that ends hear it in the order in which they began.
+type Queues = Arc<Mutex<BTreeMap<u64, mpsc::Sender<Arrived>>>>;
 
 /// One live connection with its shared stream.
 struct Connection {
@@ -74,6 +76,8 @@ struct Connection {
     queues: Queues,
     next: AtomicU64,
     intake: Intake,
+    /// One permit for each body beyond memory that flows here over this connection.
+    flows: Arc<Semaphore>,
 }
 
 impl PeerLinks {
@@ -92,7 +96,15 @@ impl PeerLinks {
         let tls = TlsConnector::from(Arc::new(client_config(&handshakes, identity)?));
         let intake = Intake::new(BODY_MEMORY, spool);
         let (slots, tasks) = (Mutex::default(), TaskTracker::new());
-        Ok(Self { tls, handshakes, clock, connections, intake, slots, tasks })
+        let network = Arc::new(Tcp);
+        Ok(Self { network, tls, handshakes, clock, connections, intake, slots, tasks })
+    }
+
+    /// The same links over another network than the machine's.
+    #[must_use]
+    pub fn over(mut self, network: Arc<dyn Network>) -> Self {
+        self.network = network;
+        self
     }
 
     /// Ends every connection and waits for the tasks that read them.
@@ -157,6 +169,7 @@ impl PeerLinks {
             queues,
             next,
             intake: self.intake.clone(),
+            flows: Arc::new(Semaphore::new(FLOWS)),
         })
     }
 
@@ -164,13 +177,10 @@ impl PeerLinks {
     /// never makes another by itself.
     async fn channel(&self, node: &NodeEntry) -> Result<(Channel, Peer), LinkError> {
         let unreachable = |reason: String| LinkError::Unreachable { node: node.address.clone(), reason };
-        let tcp = TcpStream::connect(&node.address).await.map_err(|e| unreachable(e.to_string()))?;
-        tcp.set_nodelay(true).map_err(|e| unreachable(e.to_string()))?;
+        let tcp = self.network.connect(&node.address).await.map_err(|e| unreachable(e.to_string()))?;
         // Names play no part between nodes; TLS wants one for its handshake all the same.
         let name = ServerName::try_from("node.invalid").map_err(|e| unreachable(e.to_string()))?;
-        let tls = self.tls.connect(name, tcp).await;
-        let tls =
-            tls.map_err(|e| LinkError::WrongPeer { node: node.address.clone(), reason: e.to_string() })?;
+        let tls = self.tls.connect(name, tcp).await.map_err(|e| handshake_failed(node, &e))?;
         let chain: Vec<Bytes> = tls
             .get_ref()
             .1
@@ -183,7 +193,7 @@ impl PeerLinks {
             return Err(unreachable("the node showed no certificate".into()));
         };
         let peer = Peer::new(leaf.clone(), rest.to_vec());
-        let stream = self.connections.follow(tls, peer.fingerprint()).ok_or(LinkError::Busy)?;
+        let stream = self.connections.follow(tls, peer.fingerprint(), true).ok_or(LinkError::Busy)?;
         let once = Arc::new(Mutex::new(Some(TokioIo::new(stream))));
         let connector = service_fn(move |_| {
             let stream = once.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -191,8 +201,8 @@ impl PeerLinks {
         });
         // `http` because TLS is done already; the name is never looked up.
         let channel = Endpoint::from_static("http://node.invalid")
-            .initial_stream_window_size(1024 * 1024)
-            .initial_connection_window_size(4 * 1024 * 1024)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .keep_alive_while_idle(true)
@@ -200,6 +210,15 @@ impl PeerLinks {
             .await
             .map_err(|e| unreachable(e.to_string()))?;
         Ok((channel, peer))
+    }
+}
+
+/// Only what TLS itself says is about who the peer is; a connection that breaks in the middle of a handshake says nothing.
+fn handshake_failed(node: &NodeEntry, error: &std::io::Error) -> LinkError {
+    let (node, reason) = (node.address.clone(), error.to_string());
+    match error.get_ref() {
+        Some(cause) if cause.is::<rustls::Error>() => LinkError::WrongPeer { node, reason },
+        _ => LinkError::Unreachable { node, reason },
     }
 }
 
@@ -246,6 +265,15 @@ pub(crate) fn status_text(status: &tonic::Status) -> String {
 }
 
 impl Connection {
+    fn body_calls(&self) -> BodyCalls {
+        BodyCalls {
+            client: self.client.clone(),
+            intake: self.intake.clone(),
+            peer: self.peer.fingerprint(),
+            flows: Arc::clone(&self.flows),
+        }
+    }
+
     fn begin(&self) -> StreamConversation {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (queue, frames) = mpsc::channel(EXCHANGE_QUEUE);
@@ -260,7 +288,7 @@ impl Connection {
         let forget = Box::new(move || {
             queues.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
         });
-        let end = End::Consumer(BodyCalls { client: self.client.clone(), intake: self.intake.clone() });
+        let end = End::Consumer(Box::new(self.body_calls()));
         let (peer, statuses, out) = (self.peer.clone(), self.statuses.clone(), self.out.clone());
         StreamConversation::new(number, peer, statuses, frames, out, end, forget)
     }
@@ -305,9 +333,7 @@ async fn past_from_wire(
             if let Some(ticket) = answered.ticket.as_ref().filter(|t| !t.is_empty()) {
                 let ticket: Ticket = ticket.as_ref().try_into().map_err(|_| bad(BadFrame::Digest))?;
                 let length = message.open.as_ref().map_or(0, |open| open.body_length);
-                let calls =
-                    BodyCalls { client: connection.client.clone(), intake: connection.intake.clone() };
-                let body = calls.fetch(ticket, Some(length)).await?;
+                let body = connection.body_calls().fetch(ticket, Some(length)).await?;
                 let open = message.open.take().ok_or_else(|| bad(BadFrame::Empty))?;
                 let signature = crate::convert::signature_from_wire(message.signature).map_err(bad)?;
                 let parts = crate::convert::parts_from_wire(open, body, signature).map_err(bad)?;

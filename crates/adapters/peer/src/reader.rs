@@ -1,53 +1,46 @@
 //! Reads one shared stream on the accepting side, without a pause.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use prost::Message as _;
+use tokio::sync::mpsc;
 use tonic::Streaming;
 use truc_message::Peer;
-use truc_model::{Fault, FaultCode, Fingerprint};
+use truc_model::{Fault, FaultCode};
 use truc_wire::peer as wire;
 use truc_wire::peer::frame::Kind;
 
-use crate::EXCHANGE_QUEUE;
 use crate::conversation::{End, StreamConversation};
 use crate::convert::{fault_to_wire, frame};
 use crate::server::Service;
 use crate::stream::{Arrived, Numbers, StatusesSeen};
+use crate::{EXCHANGE_QUEUE, SMALL_BODY};
 
 const BUSY_RETRY: Duration = Duration::from_secs(1);
 
-/// Certificates whose shares are remembered at once, before the idle ones are swept out.
-const SHARES: usize = 1024;
+/// In order, so that the exchanges of a stream that ends hear it in the order in which they began.
+type Queues = Arc<Mutex<BTreeMap<u64, Queue>>>;
 
-/// Places for exchanges: so many in all, and for one certificate at most half of them.
-pub(crate) struct Places {
-    all: Arc<Semaphore>,
-    each: usize,
-    shares: Mutex<HashMap<Fingerprint, Arc<Semaphore>>>,
+/// Bytes that the frames of one exchange may bring after its `open`: a small body, a signature, and what is around them.
+const REST: usize = SMALL_BODY + 64 * 1024;
+
+/// Where the frames of one exchange wait.
+struct Queue {
+    frames: mpsc::Sender<Arrived>,
+    /// Bytes that may still come.
+    left: usize,
 }
 
-impl Places {
-    pub(crate) fn new(all: usize) -> Self {
-        Self { all: Arc::new(Semaphore::new(all)), each: all.div_ceil(2), shares: Mutex::default() }
-    }
-
-    fn take(&self, peer: Fingerprint) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
-        let share = {
-            let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
-            if shares.len() >= SHARES {
-                shares.retain(|_, share| share.available_permits() < self.each);
-            }
-            Arc::clone(shares.entry(peer).or_insert_with(|| Arc::new(Semaphore::new(self.each))))
-        };
-        let share = share.try_acquire_owned().ok()?;
-        Some((share, Arc::clone(&self.all).try_acquire_owned().ok()?))
+impl Queue {
+    /// False when the exchange is given up: it has ended, or its peer sends more than an exchange has.
+    fn take(&mut self, arrived: Arrived, length: usize) -> bool {
+        let Some(left) = self.left.checked_sub(length) else { return false };
+        self.left = left;
+        self.frames.try_send(arrived).is_ok()
     }
 }
-
-type Queues = Arc<Mutex<HashMap<u64, mpsc::Sender<Arrived>>>>;
 
 /// Reads one shared stream without a pause.
 pub(crate) struct StreamReader {
@@ -81,7 +74,7 @@ impl StreamReader {
     }
 
     fn dispatch(&mut self, mut frame: wire::Frame) {
-        let exchange = frame.exchange;
+        let (exchange, length) = (frame.exchange, frame.encoded_len());
         let begins = matches!(frame.kind, Some(Kind::Open(_))) && self.numbers.begins(exchange);
         if begins {
             // Only a message that begins an exchange brings statuses to this side.
@@ -95,13 +88,13 @@ impl StreamReader {
         }
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         // Frames of an exchange that has ended are dropped; one that overfills its queue is given up.
-        if queues.get(&exchange).is_some_and(|queue| queue.try_send(arrived).is_err()) {
+        if queues.get_mut(&exchange).is_some_and(|queue| !queue.take(arrived, length)) {
             queues.remove(&exchange);
         }
     }
 
     fn begin(&self, exchange: u64, open: Arrived) {
-        let Some(places) = self.service.places.take(self.peer.fingerprint()) else {
+        let Some(places) = self.service.places.take(self.peer.fingerprint(), 1) else {
             return self.tell_busy(exchange);
         };
         if self.service.tasks.is_closed() {
@@ -109,7 +102,10 @@ impl StreamReader {
         }
         let (queue, frames) = mpsc::channel(EXCHANGE_QUEUE);
         drop(queue.try_send(open));
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner).insert(exchange, queue);
+        self.queues
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(exchange, Queue { frames: queue, left: REST });
         let queues = Arc::clone(&self.queues);
         let forget = Box::new(move || {
             queues.lock().unwrap_or_else(PoisonError::into_inner).remove(&exchange);

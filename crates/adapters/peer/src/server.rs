@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
@@ -18,7 +17,7 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 use truc_exchange::ports::{CurrentDirectory, PastOutcome, ProviderSide};
 use truc_message::{Body, Peer, Spool};
-use truc_model::{Clock, Digest};
+use truc_model::{Clock, Digest, Fingerprint};
 use truc_wire::peer as wire;
 use truc_wire::peer::peer_server::{Peer as PeerRpc, PeerServer};
 
@@ -29,10 +28,12 @@ use crate::connections::Connections;
 use crate::convert::{fault_to_wire, leaf_to_wire, whole_to_wire};
 use crate::identity::{Identity, IdentityError};
 use crate::intake::{Intake, NotTaken, PROGRESS};
-use crate::reader::{Places, StreamReader};
+use crate::net::Listener;
+use crate::reader::StreamReader;
+use crate::shares::Shares;
 use crate::stream::StatusesSent;
 use crate::tls::{Handshakes, server_config};
-use crate::{MESSAGE_LIMIT, SMALL_BODY, STREAM_QUEUE};
+use crate::{CONNECTION_WINDOW, MAX_STREAMS, MESSAGE_LIMIT, SMALL_BODY, STREAM_QUEUE, STREAM_WINDOW};
 
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -77,10 +78,11 @@ pub struct PeerDoor {
 
 #[derive(Clone)]
 pub(crate) struct Service {
+    directory: Arc<dyn CurrentDirectory>,
     pub(crate) provider: Arc<dyn ProviderSide>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) bodies: Arc<Bodies>,
-    pub(crate) places: Arc<Places>,
+    pub(crate) places: Shares,
     intake: Intake,
     pub(crate) tasks: TaskTracker,
     readers: TaskTracker,
@@ -100,13 +102,14 @@ impl PeerDoor {
         spool: Arc<dyn Spool>,
         config: PeerDoorConfig,
     ) -> Result<Self, PeerDoorError> {
-        let handshakes = Handshakes::new(directory, Arc::clone(&clock));
+        let handshakes = Handshakes::new(Arc::clone(&directory), Arc::clone(&clock));
         let tls = TlsAcceptor::from(Arc::new(server_config(&handshakes, identity)?));
         let service = Service {
+            directory,
             provider,
             clock,
             bodies: Arc::default(),
-            places: Arc::new(Places::new(config.max_exchanges)),
+            places: Shares::new(config.max_exchanges),
             intake: Intake::new(config.max_body_memory, spool),
             tasks: TaskTracker::new(),
             readers: TaskTracker::new(),
@@ -120,20 +123,25 @@ impl PeerDoor {
     /// [`PeerDoorError::Server`].
     pub async fn serve(
         self,
-        listener: TcpListener,
+        listener: impl Listener + 'static,
         shutdown: CancellationToken,
     ) -> Result<(), PeerDoorError> {
         let (accepted, incoming) = mpsc::channel(64);
-        let acceptor = Acceptor { tls: self.tls, connections: self.connections.clone(), accepted };
+        let acceptor = Acceptor {
+            tls: self.tls,
+            connections: self.connections.clone(),
+            directory: Arc::clone(&self.service.directory),
+            accepted,
+        };
         let accepting = tokio::spawn(acceptor.run(listener, shutdown.clone()));
         let (tasks, readers) = (self.service.tasks.clone(), self.service.readers.clone());
         let rpc = PeerServer::new(self.service).max_decoding_message_size(MESSAGE_LIMIT);
         let server = Server::builder()
             .http2_keepalive_interval(Some(KEEP_ALIVE))
             .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
-            .initial_stream_window_size(1024 * 1024)
-            .initial_connection_window_size(4 * 1024 * 1024)
-            .max_concurrent_streams(Some(128))
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_concurrent_streams(Some(MAX_STREAMS))
             .http2_max_header_list_size(Some(16 * 1024))
             .add_service(rpc)
             .serve_with_incoming_shutdown(ReceiverStream::new(incoming), shutdown.clone().cancelled_owned());
@@ -177,7 +185,7 @@ impl PeerRpc for Service {
         &self,
         request: Request<Streaming<wire::Frame>>,
     ) -> Result<Response<Self::ExchangeStream>, Status> {
-        let Connection { peer, streaming } = connection_of(&request)?;
+        let Connection { peer, streaming, .. } = connection_of(&request)?;
         if streaming.swap(true, Ordering::SeqCst) {
             return Err(Status::resource_exhausted("a connection has one shared stream"));
         }
@@ -194,6 +202,10 @@ impl PeerRpc for Service {
         request: Request<Streaming<wire::BodyChunk>>,
     ) -> Result<Response<wire::BodyReceived>, Status> {
         let peer = peer_of(&request)?;
+        let directory = self.directory.current();
+        if directory.is_none_or(|now| now.node_of_auth_certificate(&peer.fingerprint()).is_none()) {
+            return Err(Status::not_found("nobody waits for a body of a certificate that no node has"));
+        }
         let mut chunks = request.into_inner();
         let late = |_| Status::deadline_exceeded("the body stopped coming");
         let first = timeout(PROGRESS, chunks.message()).await.map_err(late)??;
@@ -206,12 +218,17 @@ impl PeerRpc for Service {
         let wanted = self.bodies.claim(ticket, peer.fingerprint()).await;
         let wanted = wanted.ok_or_else(|| Status::not_found("nobody waits for this body"))?;
         let _gone_already = wanted.begun.send(());
-        let taken = self.take_in(wanted.announced, wanted.limit, first.bytes, chunks).await?;
+        let mut deliver = wanted.deliver;
+        let taking = self.take_in(peer.fingerprint(), wanted.announced, wanted.limit, first.bytes, chunks);
+        let taken = tokio::select! {
+            taken = taking => taken?,
+            () = deliver.closed() => return Err(Status::cancelled("nobody waits for this body any more")),
+        };
         let reply = match &taken {
             Ok(body) => Ok(Response::new(wire::BodyReceived { length: body.len() })),
             Err(not_taken) => Err(Status::resource_exhausted(not_taken.to_string())),
         };
-        drop(wanted.deliver.send(taken));
+        drop(deliver.send(taken));
         reply
     }
 
@@ -262,12 +279,13 @@ impl Service {
     /// Takes a body in as it comes. An error of the outer kind is the stream's own.
     async fn take_in(
         &self,
+        peer: Fingerprint,
         announced: Option<u64>,
         limit: u64,
         first: Bytes,
         mut chunks: Streaming<wire::BodyChunk>,
     ) -> Result<Result<Body, NotTaken>, Status> {
-        let mut taking = match self.intake.begin(announced, limit).await {
+        let mut taking = match self.intake.begin(peer, announced, limit).await {
             Ok(taking) => taking,
             Err(not_taken) => return Ok(Err(not_taken)),
         };

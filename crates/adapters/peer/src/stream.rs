@@ -1,6 +1,6 @@
 //! What the two ends of a shared stream do alike: statuses once per stream, frames to queues.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use truc_model::{Digest, Timestamp};
@@ -14,25 +14,39 @@ const STATUS_LIMIT: usize = 128;
 const NUMBERS_APART: u64 = 4096;
 
 /// Which exchange numbers a stream has used. Numbers are never reused on a stream, but exchanges do not begin in the
-/// order of their numbers: between taking a number and the first frame the consumer's node signs.
-#[derive(Default)]
+/// order of their numbers: between taking a number and the first frame the consumer's node signs. Whatever numbers a peer
+/// chooses, one costs no more than a sweep over the window.
 pub(crate) struct Numbers {
     highest: u64,
-    /// Numbers below the highest that have not begun.
-    skipped: BTreeSet<u64>,
+    /// Of the highest number and those before it, by their rest modulo the window's size.
+    used: Box<[bool]>,
+}
+
+impl Default for Numbers {
+    fn default() -> Self {
+        Self { highest: 0, used: vec![true; Self::place(NUMBERS_APART - 1) + 1].into() }
+    }
 }
 
 impl Numbers {
+    #[allow(clippy::cast_possible_truncation, reason = "below 4096")]
+    const fn place(number: u64) -> usize {
+        (number % NUMBERS_APART) as usize
+    }
+
     /// True the first time a number is used.
     pub(crate) fn begins(&mut self, number: u64) -> bool {
-        if number <= self.highest {
-            return self.skipped.remove(&number);
+        if number > self.highest {
+            if number - self.highest >= NUMBERS_APART {
+                self.used.fill(false);
+            } else {
+                (self.highest + 1..number).for_each(|between| self.used[Self::place(between)] = false);
+            }
+            self.highest = number;
+        } else if self.highest - number >= NUMBERS_APART || self.used[Self::place(number)] {
+            return false;
         }
-        self.skipped.extend((self.highest + 1).max(number.saturating_sub(NUMBERS_APART))..number);
-        self.highest = number;
-        while self.skipped.first().is_some_and(|oldest| number - oldest > NUMBERS_APART) {
-            self.skipped.pop_first();
-        }
+        self.used[Self::place(number)] = true;
         true
     }
 }
@@ -72,7 +86,8 @@ impl StatusesSeen {
             if self.0.len() > STATUS_LIMIT {
                 self.0.clear();
             }
-            self.0.insert(Digest::of(&status), status);
+            // A copy: what was read from the wire keeps the whole frame in memory.
+            self.0.insert(Digest::of(&status), Bytes::copy_from_slice(&status));
         }
         let named = open.status_digests.iter().take(8).filter_map(|digest| Digest::from_slice(digest));
         open.statuses = named.filter_map(|digest| self.0.get(&digest).cloned()).collect();
@@ -100,7 +115,7 @@ mod tests {
         assert!(!numbers.begins(0));
         assert!(!numbers.begins(6), "too long ago to be told from a repetition");
         assert!(numbers.begins(u64::MAX));
-        assert!(numbers.skipped.len() <= 4096);
+        assert!(numbers.begins(u64::MAX - 4095) && !numbers.begins(u64::MAX - 4096));
     }
 
     #[test]

@@ -8,14 +8,18 @@ use futures::stream::{self, BoxStream};
 use http::header::{CONNECTION, CONTENT_TYPE, DATE};
 use http::{HeaderMap, Response};
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body, Incoming};
 use truc_exchange::ports::{AnswerBody, ServiceAnswer, ServiceFailure};
 use truc_message::WHOLE_BODY;
 
 use crate::fields;
 
+/// Longest wait for one piece of an answer that comes. The caller's node waits 30 s for each, so that this one gives up
+/// first and says so in a signed refusal.
+const NEXT_PIECE: Duration = Duration::from_secs(25);
+
 /// Reads a service's answer, to its end unless it is longer than what is held in memory. Each piece of one that comes must
-/// come within `timeout`.
+/// come within `timeout` and [`NEXT_PIECE`].
 ///
 /// # Errors
 /// [`ServiceFailure::TooLarge`] above `limit`, [`ServiceFailure::Broken`] when it breaks off.
@@ -54,7 +58,10 @@ enum Beginning {
     More(Bytes),
 }
 
-async fn next(body: &mut Incoming) -> Result<Option<Bytes>, ServiceFailure> {
+async fn next<B>(body: &mut B) -> Result<Option<Bytes>, ServiceFailure>
+where
+    B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin,
+{
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| ServiceFailure::Broken(format!("within its body: {e}")))?;
         if let Ok(data) = frame.into_data() {
@@ -78,12 +85,16 @@ async fn begin(body: &mut Incoming, limit: u64) -> Result<Beginning, ServiceFail
     Ok(Beginning::Whole(bytes.freeze()))
 }
 
-fn as_it_comes(
+fn as_it_comes<B>(
     first: Bytes,
-    body: Incoming,
+    body: B,
     limit: u64,
     timeout: Duration,
-) -> BoxStream<'static, Result<Bytes, ServiceFailure>> {
+) -> BoxStream<'static, Result<Bytes, ServiceFailure>>
+where
+    B: Body<Data = Bytes, Error: std::fmt::Display> + Send + Unpin + 'static,
+{
+    let timeout = timeout.min(NEXT_PIECE);
     let length = first.len() as u64;
     let rest = stream::try_unfold((body, length), move |(mut body, length)| async move {
         let late = |_| ServiceFailure::Timeout(timeout.as_millis());
@@ -109,4 +120,29 @@ fn travelling(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_piece_that_does_not_come_ends_the_answer_before_the_other_node_gives_up() {
+        for (service, waited) in
+            [(Duration::from_secs(270), NEXT_PIECE), (Duration::from_secs(3), Duration::from_secs(3))]
+        {
+            let one = stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"one")))]);
+            let body = StreamBody::new(one.chain(stream::pending()).boxed());
+            let mut pieces = as_it_comes(Bytes::new(), body, 10, service);
+            assert_eq!(pieces.next().await, Some(Ok(Bytes::from_static(b"one"))));
+            let began = tokio::time::Instant::now();
+            assert_eq!(pieces.next().await, Some(Err(ServiceFailure::Timeout(waited.as_millis()))));
+            assert!(began.elapsed() < waited + Duration::from_secs(1));
+        }
+    }
 }

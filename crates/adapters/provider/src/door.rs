@@ -113,6 +113,11 @@ impl HttpServiceDoor {
         })
     }
 
+    /// Whether some CA is configured, without which an https service is reached by a pinned certificate alone.
+    pub fn trusts_some_ca(&self) -> bool {
+        self.tls.trusts_some_ca()
+    }
+
     /// Fetches a service's OpenAPI document from its address, as it is, under the same rules of TLS as the service itself.
     /// Returns its media type and bytes.
     ///
@@ -188,7 +193,9 @@ impl ServiceDoor for HttpServiceDoor {
         if service.kind != ServiceKind::OpenApi {
             return Err(cannot("it is not an OpenAPI service".to_owned()));
         }
-        let _slot = self.descriptions.acquire().await.map_err(|e| cannot(e.to_string()))?;
+        let slot = tokio::time::timeout(service.timeout, self.descriptions.acquire()).await;
+        let slot = slot.map_err(|_| ServiceFailure::Timeout(service.timeout.as_millis()))?;
+        let _slot = slot.map_err(|e| cannot(e.to_string()))?;
         let (told, document) = match &service.document {
             Some(text) => (None, Bytes::copy_from_slice(text.as_bytes())),
             // X-Road's fallback (pr-mrest 5).

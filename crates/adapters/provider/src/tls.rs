@@ -14,6 +14,7 @@ use rustls::{
     SignatureScheme,
 };
 use truc_model::Fingerprint;
+use truc_trust::Certificate;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::door::{ClientIdentity, ProviderError};
@@ -37,6 +38,10 @@ impl Tls {
         let identity = identity.map(read_identity).transpose()?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         Ok(Self { provider, roots: Arc::new(roots), identity })
+    }
+
+    pub(crate) fn trusts_some_ca(&self) -> bool {
+        !self.roots.is_empty()
     }
 
     /// A certificate from one of the CAs, for the host's name or address, valid now.
@@ -68,21 +73,29 @@ impl Tls {
 fn read_roots(path: &Path) -> Result<RootCertStore, ProviderError> {
     let bad = |problem: String| ProviderError::CaFile { path: path.to_owned(), problem };
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|e| bad(e.to_string()))? {
-        let certificate = certificate.map_err(|e| bad(e.to_string()))?;
+    for certificate in read_certificates(path).map_err(bad)? {
         roots.add(certificate).map_err(|e| bad(e.to_string()))?;
     }
-    if roots.is_empty() { Err(bad("no certificate in it".to_owned())) } else { Ok(roots) }
+    Ok(roots)
+}
+
+/// The certificates of a PEM file: at least one, and none of `certs-example/`, whose keys everybody has.
+fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let all = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let all = all.map_err(|e| e.to_string())?;
+    if all.is_empty() {
+        return Err("no certificate in it".to_owned());
+    }
+    if all.iter().any(|der| Certificate::is_example(der)) {
+        return Err(truc_trust::CertificateError::Example.to_string());
+    }
+    Ok(all)
 }
 
 fn read_identity(files: &ClientIdentity) -> Result<Arc<dyn ResolvesClientCert>, ProviderError> {
     let bad = |path: &Path, problem: String| ProviderError::Identity { path: path.to_owned(), problem };
     let (file, key_file) = (files.certificate_file.as_path(), files.key_file.as_path());
-    let chain = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let chain = chain.map_err(|e| bad(file, e.to_string()))?;
-    if chain.is_empty() {
-        return Err(bad(file, "no certificate in it".to_owned()));
-    }
+    let chain = read_certificates(file).map_err(|problem| bad(file, problem))?;
     let pem = Zeroizing::new(std::fs::read(key_file).map_err(|e| bad(key_file, e.to_string()))?);
     let mut der = PrivateKeyDer::from_pem_slice(&pem).map_err(|e| bad(key_file, e.to_string()))?;
     let key = rustls::crypto::ring::sign::any_supported_type(&der);
@@ -154,10 +167,18 @@ pub(crate) fn failure(error: &(dyn std::error::Error + 'static)) -> Option<Strin
     use CertificateError as Bad;
     Some(match cause(error)? {
         rustls::Error::InvalidCertificate(bad) => match bad {
+            // Whatever the ca-file says: the rules of paths take no CA's certificate for a server's.
+            Bad::Other(OtherError(inner))
+                if inner.downcast_ref() == Some(&webpki::Error::CaUsedAsEndEntity) =>
+            {
+                "its certificate is a CA's own, as self-signed ones mostly are, and not from a CA in [provider] \
+                 ca-file; pin it for this service (--pin), or give the service a certificate from a CA in ca-file"
+                    .to_owned()
+            }
             Bad::Other(OtherError(inner)) => inner.to_string(),
             Bad::UnknownIssuer => {
                 "its certificate is not from a CA in [provider] ca-file; add the CA there, \
-                 or pin the certificate for this service"
+                 or pin the certificate for this service (--pin)"
                     .to_owned()
             }
             Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {

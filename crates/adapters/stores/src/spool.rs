@@ -24,8 +24,6 @@ use zeroize::Zeroizing;
 const PIECE: usize = 256 * 1024;
 /// What AES-GCM adds to a piece.
 const TAG: usize = 16;
-/// The disk's free room is looked at after so many pieces.
-const LOOK: u64 = 64;
 /// So many bytes of the disk are left to the journal.
 const SPARE: u64 = 256 << 20;
 
@@ -44,7 +42,12 @@ impl DiskSpool {
     pub fn open(folder: &Path, limit: u64) -> Result<Self, SpoolError> {
         let entries = std::fs::read_dir(folder).map_err(|e| failed(folder, &e))?;
         for entry in entries {
-            let path = entry.map_err(|e| failed(folder, &e))?.path();
+            let entry = entry.map_err(|e| failed(folder, &e))?;
+            // No body is a folder; a file system of its own has lost+found.
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            let path = entry.path();
             std::fs::remove_file(&path).map_err(|e| failed(&path, &e))?;
         }
         Ok(Self { folder: folder.to_owned(), room: Arc::new(AtomicU64::new(limit)), spare: SPARE })
@@ -124,7 +127,7 @@ impl Kept {
     /// Writes the next piece; every one but the last has [`PIECE`] bytes.
     fn write(&mut self, mut bytes: BytesMut, spare: u64) -> Result<(), SpoolError> {
         let piece = self.length / PIECE as u64;
-        if piece.is_multiple_of(LOOK) && free(&self.file)? < spare.saturating_add(LOOK * PIECE as u64) {
+        if free(&self.file)? < spare.saturating_add(PIECE as u64) {
             return Err(SpoolError::Full);
         }
         self.length += bytes.len() as u64;
@@ -270,8 +273,11 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing to find after a crash");
         drop(body);
         std::fs::write(folder.path().join("left"), b"by an older version").unwrap();
+        std::fs::create_dir(folder.path().join("lost+found")).unwrap();
         spool(folder.path());
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        let left: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left, ["lost+found"], "a file system of its own is no hindrance");
     }
 
     #[tokio::test]
@@ -306,5 +312,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let greedy = spool(folder.path()).spare(u64::MAX / 2);
         assert_eq!(greedy.begin(Some(1)).await.err(), Some(SpoolError::Full));
+        let room = Room { left: Arc::new(AtomicU64::new(MIB)), taken: 0 };
+        let mut kept = Kept::create(folder.path(), room).unwrap();
+        kept.write(BytesMut::zeroed(PIECE), 0).unwrap();
+        assert_eq!(
+            kept.write(BytesMut::zeroed(PIECE), u64::MAX / 2),
+            Err(SpoolError::Full),
+            "for every piece"
+        );
     }
 }

@@ -65,6 +65,10 @@ impl AdminBackend for Backend {
         fetched.map(|(_, document)| document).map_err(unusable)
     }
 
+    fn can_trust(&self, service: &ServiceDefinition) -> bool {
+        !service.url.is_https() || !service.pinned_certificates.is_empty() || self.services.trusts_some_ca()
+    }
+
     async fn decide(&self, event: PolicyEvent, actor: &str) -> Result<(), AdminFault> {
         self.desk.decide(&event, actor).await
     }

@@ -89,6 +89,19 @@ fn for_key(store: &FileKeyStore, key: &KeyLabel, file: &Path) -> Result<Vec<Cert
     }
 }
 
+/// What the operator should hear of the configuration file, compared with what runs; `None` when it means the same. Blocks.
+fn compare(running: &NodeConfig) -> Option<String> {
+    match NodeConfig::load(&running.path) {
+        Ok(found) if found == *running => None,
+        Ok(_) => Some(
+            "restart for the changed configuration: the node runs with what it read at its start".to_owned(),
+        ),
+        Err(mistakes) => Some(format!(
+            "the node runs with the configuration it read at its start, and would not start with the file as it is now: {mistakes}"
+        )),
+    }
+}
+
 /// Puts renewed certificates in place wherever they are used.
 pub(crate) struct Reloader {
     pub(crate) config: NodeConfig,
@@ -113,12 +126,25 @@ impl Reloader {
             };
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = asked => tracing::info!("SIGHUP: looking at the certificate files"),
+                () = asked => {
+                    tracing::info!("SIGHUP: looking at the certificate files");
+                    self.compare_configuration().await;
+                }
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
             if let Err(error) = self.look().await {
                 tracing::warn!(%error, "the certificate files are not used as they are; the old certificates stay");
             }
+        }
+    }
+
+    /// The configuration is read at the start alone; who asks with SIGHUP is told when the file says something else now.
+    async fn compare_configuration(&self) {
+        let config = self.config.clone();
+        match spawn_blocking(move || compare(&config)).await {
+            Ok(None) => {}
+            Ok(Some(told)) => tracing::warn!(file = %self.config.path.display(), "{told}"),
+            Err(error) => tracing::error!(%error, "the configuration could not be compared"),
         }
     }
 
@@ -139,5 +165,25 @@ impl Reloader {
         self.current = found;
         tracing::info!(auth = %self.identity.fingerprint(), "certificates replaced");
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_configuration_is_told_and_a_comment_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("node.toml");
+        let text = "config-version = 1\nnode = 'VN/GOV/H26/ss1'\n[[member]]\nid = 'VN/GOV/H26'\nsubsystems = ['a']\n";
+        std::fs::write(&file, text).unwrap();
+        let running = NodeConfig::load(&file).unwrap();
+        std::fs::write(&file, format!("# seen\n{text}")).unwrap();
+        assert_eq!(compare(&running), None);
+        std::fs::write(&file, format!("{text}[edge]\nlisten = '127.0.0.1:9090'\n")).unwrap();
+        assert!(compare(&running).unwrap().contains("restart for the changed configuration"));
+        std::fs::write(&file, "config-version = 1\n").unwrap();
+        assert!(compare(&running).unwrap().contains("would not start"));
     }
 }

@@ -1,6 +1,6 @@
 //! How information systems are connected: the edge's own certificate and those it pins, as their files say now.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use truc_edge::{ClientConnections, Connection, EdgeIdentity};
-use truc_model::{Clock, Digest, Timestamp};
+use truc_model::{Clock, Digest, SubsystemId, Timestamp};
 use truc_trust::{Certificate, CertificateError};
 use zeroize::Zeroizing;
 
@@ -42,7 +42,9 @@ impl Pair {
             let told = "it can be read by group or others: chmod 600";
             return Err(NodeError::file(&https.key_file, told));
         }
-        Ok(Self { certificates: read(&https.certificate_file)?, key: Zeroizing::new(read(&https.key_file)?) })
+        let certificates = read(&https.certificate_file)?;
+        pem(&https.certificate_file, &certificates)?;
+        Ok(Self { certificates, key: Zeroizing::new(read(&https.key_file)?) })
     }
 
     fn digest(&self) -> Digest {
@@ -54,30 +56,46 @@ fn read(file: &Path) -> Result<Vec<u8>, NodeError> {
     std::fs::read(file).map_err(|e| NodeError::file(file, e))
 }
 
-/// Blocks.
-fn read_connections(config: &NodeConfig) -> Result<ClientConnections, NodeError> {
-    let mut all = Vec::new();
-    for client in &config.clients {
-        let connection = match &client.connection {
-            ClientConnection::Http => Connection::Http,
-            ClientConnection::Https => Connection::Https,
-            ClientConnection::HttpsClientCertificate(files) => {
-                let mut pinned = Vec::new();
-                for file in files {
-                    let found = pem_certificates(&read(file)?);
-                    let none = || NodeError::file(file, "it does not hold certificates in PEM");
-                    let found = found.ok_or_else(none)?;
-                    if found.iter().any(|der| Certificate::is_example(der)) {
-                        return Err(NodeError::file(file, CertificateError::Example));
-                    }
-                    pinned.extend(found);
-                }
-                Connection::Certificate(pinned)
-            }
-        };
-        all.push((client.subsystem.clone(), connection));
+/// The certificates in a file's text: at least one, and none of `certs-example/`, whose keys everybody has.
+fn pem(file: &Path, text: &[u8]) -> Result<Vec<Bytes>, NodeError> {
+    let none = || NodeError::file(file, "it does not hold certificates in PEM");
+    let found = pem_certificates(text).ok_or_else(none)?;
+    if found.iter().any(|der| Certificate::is_example(der)) {
+        return Err(NodeError::file(file, CertificateError::Example));
     }
-    Ok(ClientConnections::new(all, config.edge.allow_plain_http_from_network))
+    Ok(found)
+}
+
+/// The certificates in all these files. Blocks.
+fn read_pinned(files: &[PathBuf]) -> Result<Vec<Bytes>, NodeError> {
+    let mut pinned = Vec::new();
+    for file in files {
+        pinned.extend(pem(file, &read(file)?)?);
+    }
+    Ok(pinned)
+}
+
+/// What a client's files say, or which of them cannot be used.
+type Client = (SubsystemId, Result<Connection, NodeError>);
+
+/// Blocks.
+fn read_clients(config: &NodeConfig) -> Vec<Client> {
+    let connection = |stated: &ClientConnection| match stated {
+        ClientConnection::Http => Ok(Connection::Http),
+        ClientConnection::Https => Ok(Connection::Https),
+        ClientConnection::HttpsClientCertificate(files) => read_pinned(files).map(Connection::Certificate),
+    };
+    config.clients.iter().map(|client| (client.subsystem.clone(), connection(&client.connection))).collect()
+}
+
+/// Whose files cannot be used has no certificate that counts: what was taken off a list must not go on counting because
+/// something else is wrong with its file.
+fn without_broken((subsystem, connection): Client) -> (SubsystemId, Connection) {
+    let connection = connection.unwrap_or_else(|error| {
+        tracing::error!(%subsystem, %error, "nobody may call for this subsystem until its certificate file is mended");
+        Connection::Certificate(Vec::new())
+    });
+    (subsystem, connection)
 }
 
 /// Their period of validity is not enforced, as in X-Road; the operator hears of it.
@@ -111,7 +129,11 @@ pub(crate) struct EdgeTls {
 impl EdgeTls {
     /// Reads the files that the configuration names.
     pub(crate) async fn open(config: &NodeConfig, clock: &Arc<dyn Clock>) -> Result<Self, NodeError> {
-        let (pair, connections) = Self::read(config, clock.now()).await?;
+        let (pair, clients) = Self::read(config, clock.now()).await?;
+        let pair = pair?;
+        let clients: Result<Vec<_>, _> =
+            clients.into_iter().map(|(subsystem, found)| found.map(|found| (subsystem, found))).collect();
+        let connections = ClientConnections::new(clients?, config.edge.allow_plain_http_from_network);
         let identity = match (&pair, &config.edge.https) {
             (Some(pair), Some(https)) => {
                 let made = EdgeIdentity::from_pem(&pair.certificates, &pair.key);
@@ -136,18 +158,18 @@ impl EdgeTls {
         Arc::clone(&self.connections)
     }
 
+    /// The pair and each client, each for itself: what is wrong with one file is no reason to overlook another.
     async fn read(
         config: &NodeConfig,
         now: Timestamp,
-    ) -> Result<(Option<Pair>, ClientConnections), NodeError> {
+    ) -> Result<(Result<Option<Pair>, NodeError>, Vec<Client>), NodeError> {
         let config = config.clone();
         let reading = spawn_blocking(move || {
-            let pair = config.edge.https.as_ref().map(Pair::read).transpose()?;
-            let connections = read_connections(&config)?;
+            let pair = config.edge.https.as_ref().map(Pair::read).transpose();
             tell_validity(&config, now);
-            Ok((pair, connections))
+            (pair, read_clients(&config))
         });
-        reading.await?
+        Ok(reading.await?)
     }
 
     /// Looks at the files until told to stop.
@@ -165,14 +187,30 @@ impl EdgeTls {
                 () = asked => {}
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
-            if let Err(error) = self.look().await {
-                tracing::warn!(%error, "the edge's certificate files are not used as they are; what was read before stays");
-            }
+            self.look().await;
         }
     }
 
-    async fn look(&mut self) -> Result<(), NodeError> {
-        let (pair, connections) = Self::read(&self.config, self.clock.now()).await?;
+    async fn look(&mut self) {
+        let (pair, clients) = match Self::read(&self.config, self.clock.now()).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::error!(%error, "the edge's certificate files could not be looked at");
+                return;
+            }
+        };
+        if let Err(error) = pair.and_then(|pair| self.use_pair(pair)) {
+            tracing::warn!(%error, "the edge's certificate and key are not used as they are; the old ones stay");
+        }
+        let clients = clients.into_iter().map(without_broken);
+        let connections = ClientConnections::new(clients, self.config.edge.allow_plain_http_from_network);
+        if **self.connections.load() != connections {
+            self.connections.store(Arc::new(connections));
+            tracing::info!("the certificates of information systems are replaced");
+        }
+    }
+
+    fn use_pair(&mut self, pair: Option<Pair>) -> Result<(), NodeError> {
         if let (Some(pair), Some(identity), Some(https)) = (&pair, &self.identity, &self.config.edge.https)
             && self.pair != Some(pair.digest())
         {
@@ -180,10 +218,6 @@ impl EdgeTls {
             replaced.map_err(|e| NodeError::file(&https.key_file, e))?;
             self.pair = Some(pair.digest());
             tracing::info!("the edge's TLS certificate is replaced");
-        }
-        if **self.connections.load() != connections {
-            self.connections.store(Arc::new(connections));
-            tracing::info!("the certificates of information systems are replaced");
         }
         Ok(())
     }
@@ -207,11 +241,12 @@ mod tests {
         let certificate = params.self_signed(&key).unwrap();
         let at = |name: &str| folder.path().join(name);
         std::fs::write(at("edge.pem"), certificate.pem()).unwrap();
+        std::fs::write(at("client.pem"), certificate.pem()).unwrap();
         std::fs::write(at("edge.key"), key.serialize_pem()).unwrap();
         std::fs::set_permissions(at("edge.key"), std::fs::Permissions::from_mode(0o600)).unwrap();
         let text = "config-version = 1\nnode = 'VN/GOV/H26/ss1'\n[[member]]\nid = 'VN/GOV/H26'\nsubsystems = ['a']\n\
             [edge]\nhttps-listen = '127.0.0.1:0'\ncertificate-file = 'edge.pem'\nkey-file = 'edge.key'\n\
-            [[client]]\nsubsystem = 'VN/GOV/H26/a'\nconnection = 'https-client-certificate'\ncertificate-files = ['edge.pem']\n";
+            [[client]]\nsubsystem = 'VN/GOV/H26/a'\nconnection = 'https-client-certificate'\ncertificate-files = ['client.pem']\n";
         let config = NodeConfig::parse(text, &at("node.toml")).unwrap();
         let der = Bytes::copy_from_slice(certificate.der());
         (folder, config, der)
@@ -234,21 +269,47 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_changed_is_taken_and_what_is_broken_is_not() {
-        let (folder, config, der) = folder();
+    async fn pair_and_clients_are_taken_each_for_itself() {
+        let (folder, config, _) = folder();
+        let at = |name: &str| folder.path().join(name);
         let mut edge = EdgeTls::open(&config, &clock()).await.unwrap();
         let (first, connections) = (edge.pair, edge.connections());
         let other = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-        // The certificate is there and its key is not yet: both are waited for.
-        std::fs::write(folder.path().join("edge.pem"), other.cert.pem()).unwrap();
-        assert!(edge.look().await.is_err());
-        assert_eq!((edge.pair, &**connections.load()), (first, &pinned(vec![der])));
-        std::fs::write(folder.path().join("edge.key"), other.signing_key.serialize_pem()).unwrap();
-        edge.look().await.unwrap();
+        let others = pinned(vec![Bytes::copy_from_slice(other.cert.der())]);
+        // The edge's certificate is there and its key is not yet: the pair waits, the client does not.
+        std::fs::write(at("edge.pem"), other.cert.pem()).unwrap();
+        std::fs::write(at("client.pem"), other.cert.pem()).unwrap();
+        edge.look().await;
+        assert_eq!((edge.pair, &**connections.load()), (first, &others));
+        std::fs::write(at("edge.key"), other.signing_key.serialize_pem()).unwrap();
+        edge.look().await;
         assert_ne!(edge.pair, first);
-        assert_eq!(**connections.load(), pinned(vec![Bytes::copy_from_slice(other.cert.der())]));
-        std::fs::write(folder.path().join("edge.pem"), "no pem").unwrap();
-        assert!(edge.look().await.is_err());
+        // However a client's file goes wrong, nobody has its certificate any more, and once it is mended somebody has.
+        let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../certs-example/a-auth.pem");
+        let example = std::fs::read_to_string(example).unwrap();
+        let broken = format!("{}-----BEGIN CERTIFICATE-----\n!\n", other.cert.pem());
+        for text in ["", "no pem", &broken, &example] {
+            std::fs::write(at("client.pem"), text).unwrap();
+            edge.look().await;
+            assert_eq!(**connections.load(), pinned(vec![]), "{text}");
+            std::fs::write(at("client.pem"), other.cert.pem()).unwrap();
+            edge.look().await;
+            assert_eq!(**connections.load(), others);
+        }
+        std::fs::remove_file(at("client.pem")).unwrap();
+        edge.look().await;
+        assert_eq!(**connections.load(), pinned(vec![]));
+    }
+
+    #[tokio::test]
+    async fn the_examples_are_neither_the_edges_own_nor_a_clients() {
+        let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../certs-example/a-auth.pem");
+        for name in ["edge.pem", "client.pem"] {
+            let (folder, config, _) = folder();
+            std::fs::copy(example, folder.path().join(name)).unwrap();
+            let refused = EdgeTls::open(&config, &clock()).await.err().unwrap().to_string();
+            assert!(refused.contains("certs-example") && refused.contains(name), "{refused}");
+        }
     }
 
     #[tokio::test]

@@ -37,10 +37,10 @@ use crate::keyring::{self, NodeKeys};
 use crate::status_shelf::StatusShelf;
 use crate::statuses::StatusKeeper;
 
-/// The first statuses are waited for this long; without them peers ask the responder themselves.
 /// Most bytes of bodies in the spool at once; what the disk has free bounds them before.
 const SPOOL_LIMIT: u64 = 256 << 30;
 
+/// The first statuses are waited for this long; without them peers ask the responder themselves.
 const FIRST_STATUSES: Duration = Duration::from_secs(5);
 
 /// Where a running node can be reached.

@@ -103,13 +103,26 @@ fn a_node_refuses_anchor_and_certificates() {
     std::fs::copy(file("a-auth.pem"), node.join("certs/auth.pem")).unwrap();
     std::fs::copy(file("a-sign.pem"), node.join("certs/sign-EXAMPLE-GOV-A.pem")).unwrap();
     let config = node.join("node.toml");
+    let written = std::fs::read_to_string(&config).unwrap();
+    let [pem, key] = [file("a-auth.pem"), file("a-auth.key.pem")];
+    let edge = format!("https-listen = '127.0.0.1:0'\ncertificate-file = '{pem}'\nkey-file = '{key}'");
+    let with_edge = |line: &str| {
+        if line.starts_with("[edge]") { format!("{line}\n{edge}\n") } else { format!("{line}\n") }
+    };
+    let written: String = written.lines().map(with_edge).collect();
+    let more = format!(
+        "[provider]\nca-file = '{}'\n[[client]]\nsubsystem = 'EXAMPLE/GOV/A/thu'\n\
+         connection = 'https-client-certificate'\ncertificate-files = ['{pem}']\n",
+        file("ca.pem")
+    );
+    std::fs::write(&config, format!("{written}{more}")).unwrap();
     let config = config.to_str().unwrap();
     let check = truc(&["node", "check-config", "--config", config]);
     assert_refused(&check, "check-config");
     assert_eq!(
         text(&check).matches("không bao giờ được tin cậy").count(),
-        3,
-        "anchor and two certificates: {}",
+        6,
+        "anchor, two certificates of the node, the edge's, a client's and the CA of services: {}",
         text(&check)
     );
     assert_refused(&truc(&["node", "run", "--config", config]), "run");

@@ -33,6 +33,8 @@ struct Table {
     void: HashMap<(NodeId, MessageId), Timestamp>,
     /// When the youngest forgotten id was made: of what was made until then, this node no longer knows. Never goes back.
     forgotten: Option<Timestamp>,
+    /// The same for forgotten promises alone, which the journal does not hold.
+    promised: Option<Timestamp>,
 }
 
 impl Table {
@@ -56,7 +58,7 @@ impl Table {
 
     /// Sweeps out old promises. An id may say that it was made at any time: one from the future must not shut the door.
     fn sweep(&mut self, now: Timestamp, memory: Duration) {
-        let mut youngest = self.forgotten;
+        let mut youngest = None;
         self.void.retain(|(_, id), until| {
             let keep = *until >= now;
             if !keep {
@@ -64,7 +66,23 @@ impl Table {
             }
             keep
         });
-        self.forgotten = youngest;
+        self.promised = self.promised.max(youngest);
+        self.forgotten = self.forgotten.max(youngest);
+    }
+
+    /// What is known of `id`, as far as it is not forgotten.
+    fn known(&self, from: &NodeId, id: MessageId, digest: Digest) -> Option<Known> {
+        if let Some(entry) = self.entries.get(&id) {
+            return Some(match entry {
+                Entry { digest: claimed, .. } if *claimed != digest => Known::OtherMessage,
+                Entry { answer: Some(sequence), .. } => Known::Answered(*sequence),
+                Entry { answer: None, .. } => Known::Open,
+            });
+        }
+        if self.sent.get(&id).is_some_and(|entry| entry.digest != digest) {
+            return Some(Known::OtherMessage);
+        }
+        self.void.contains_key(&(from.clone(), id)).then_some(Known::Void)
     }
 }
 
@@ -123,22 +141,38 @@ impl Claims {
         digest: Digest,
         now: Timestamp,
     ) -> Result<Claim, Known> {
+        self.claim_after(from, id, digest, now, |table| table.forgotten)
+    }
+
+    /// As [`Claims::claim`], by somebody who looks up in the journal, with the claim in hand, whether what is forgotten here
+    /// came before. Promises are not in the journal: what one may have been forgotten of is refused.
+    ///
+    /// # Errors
+    /// [`Known`] when the id was claimed before, as far as that is remembered.
+    pub fn claim_late(
+        &self,
+        from: &NodeId,
+        id: MessageId,
+        digest: Digest,
+        now: Timestamp,
+    ) -> Result<Claim, Known> {
+        self.claim_after(from, id, digest, now, |table| table.promised)
+    }
+
+    fn claim_after(
+        &self,
+        from: &NodeId,
+        id: MessageId,
+        digest: Digest,
+        now: Timestamp,
+        mark: impl FnOnce(&Table) -> Option<Timestamp>,
+    ) -> Result<Claim, Known> {
         let mut table = lock(&self.table);
         table.prune(now);
-        if let Some(entry) = table.entries.get(&id) {
-            return Err(match entry {
-                Entry { digest: claimed, .. } if *claimed != digest => Known::OtherMessage,
-                Entry { answer: Some(sequence), .. } => Known::Answered(*sequence),
-                Entry { answer: None, .. } => Known::Open,
-            });
+        if let Some(known) = table.known(from, id, digest) {
+            return Err(known);
         }
-        if table.sent.get(&id).is_some_and(|entry| entry.digest != digest) {
-            return Err(Known::OtherMessage);
-        }
-        if table.void.contains_key(&(from.clone(), id)) {
-            return Err(Known::Void);
-        }
-        if let Some(youngest) = table.forgotten.filter(|youngest| id.made_at() <= *youngest) {
+        if let Some(youngest) = mark(&table).filter(|youngest| id.made_at() <= *youngest) {
             return Err(Known::Forgotten(youngest));
         }
         let until = self.until(id, now);
@@ -161,6 +195,7 @@ impl Claims {
     pub fn knows_since(&self, made: Timestamp) {
         let mut table = lock(&self.table);
         table.forgotten = table.forgotten.max(Some(made));
+        table.promised = table.promised.max(Some(made));
     }
 
     /// Until when a claim is remembered: counted from now, or from the time of its id where this clock was set back since.
@@ -281,6 +316,32 @@ mod tests {
         assert_eq!(older, Err(Known::Forgotten(g.now)), "it may have been among the forgotten");
         let new = MessageId::new(g.now.plus(Duration::from_millis(1)), [5; 10]);
         assert_eq!(g.claims.claim(&g.node, new, digest, g.now).map(Claim::keep), Ok(()), "traffic goes on");
+    }
+
+    /// A body may take longer than claims are remembered: that others were forgotten meanwhile is no reason to refuse it.
+    #[test]
+    fn who_looks_into_the_journal_is_refused_for_forgotten_promises_alone() {
+        let g = ground();
+        let digest = Digest::of(b"a");
+        assert_eq!(g.claim(digest, 0), Ok(()));
+        let late = g.now.plus(Duration::from_secs(721));
+        let slow = MessageId::new(g.now.minus(Duration::from_secs(1)), [3; 10]);
+        let claimed = |id, at| g.claims.claim(&g.node, id, digest, at).map(drop);
+        let claimed_late = |id, at| g.claims.claim_late(&g.node, id, digest, at).map(drop);
+        assert_eq!(claimed(slow, late), Err(Known::Forgotten(g.now)));
+        assert_eq!(claimed_late(slow, late), Ok(()));
+        assert!(!g.claims.claimed_or_void(&g.node, slow, late));
+        assert_eq!(claimed_late(slow, late), Err(Known::Void));
+        let after = late.plus(MEMORY + Duration::from_secs(1));
+        lock(&g.claims.table).sweep(after, MEMORY);
+        assert!(
+            matches!(claimed_late(slow, after), Err(Known::Forgotten(_))),
+            "the promise is forgotten, and kept"
+        );
+        let new = MessageId::new(g.now.plus(Duration::from_secs(1)), [5; 10]);
+        assert_eq!(claimed_late(new, after), Ok(()));
+        g.claims.knows_since(new.made_at());
+        assert!(claimed_late(new, after).is_err(), "promises do not outlive a restart");
     }
 
     /// Two clocks that were wrong together accepted a message of the time they showed.

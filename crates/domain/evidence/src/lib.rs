@@ -14,6 +14,7 @@ mod leaf;
 mod record;
 mod recorder;
 mod store;
+mod under_way;
 
 pub use claims::{Claim, Claims, Known};
 pub use decision::{Decision, DecisionLog};
@@ -25,3 +26,4 @@ pub use record::{
 };
 pub use recorder::{Ended, IndexKey, OpenRequest, Past, Recorded, Recorder};
 pub use store::{EvidenceStore, Receipt, Reservation, StoreError};
+pub use under_way::UnderWay;

@@ -18,6 +18,7 @@ use crate::record::{
     Artifact, Direction, KeyedHash, LocalPart, NewRecord, RecordKind, Role, StoredRecord, TrustNote,
 };
 use crate::store::{EvidenceStore, Receipt, Reservation, StoreError};
+use crate::under_way::{Exchanges, UnderWay};
 
 /// A thing whose record is durable in this node's evidence. Its constructor is private to this crate:
 ///
@@ -86,6 +87,7 @@ pub struct Recorder {
     claims: Claims,
     index_keys: HashMap<MemberId, IndexKey>,
     directories: DirectoryProofs,
+    under_way: Exchanges,
 }
 
 impl Recorder {
@@ -96,7 +98,8 @@ impl Recorder {
         index_keys: HashMap<MemberId, IndexKey>,
     ) -> Self {
         let claims = Claims::new(Freshness::default().memory());
-        Self { store, clock, claims, index_keys, directories: DirectoryProofs::default() }
+        let (directories, under_way) = (DirectoryProofs::default(), Exchanges::default());
+        Self { store, clock, claims, index_keys, directories, under_way }
     }
 
     /// The store behind it.
@@ -165,18 +168,20 @@ impl Recorder {
     /// # Errors
     /// [`StoreError`] when the journal cannot be read.
     pub async fn claim_late(&self, request: &Verified<Request>) -> Result<Result<Claim, Known>, StoreError> {
-        let claim = match self.claim(request) {
+        let (header, digest) = (request.message().header(), request.message().digest());
+        let claim = match self.claims.claim_late(&header.from, header.id, digest, self.clock.now()) {
             Ok(claim) => claim,
             Err(known) => return Ok(Err(known)),
         };
-        let (header, digest) = (request.message().header(), request.message().digest());
         let records = self.store.exchange(header.id).await?;
-        let theirs = |r: &&StoredRecord| r.local.role == Role::Provider && r.local.peer == header.from;
-        let Some(first) = records.iter().filter(theirs).find(|r| r.kind == RecordKind::Request) else {
-            return Ok(Ok(claim));
-        };
-        if first.manifest_digest != digest {
+        let mut requests = records.iter().filter(|r| r.kind == RecordKind::Request);
+        // An id is one message, whoever brings it or sent it from here.
+        if requests.clone().any(|r| r.manifest_digest != digest) {
             return Ok(Err(Known::OtherMessage));
+        }
+        let theirs = |r: &&StoredRecord| r.local.role == Role::Provider && r.local.peer == header.from;
+        if !requests.any(|r| theirs(&r)) {
+            return Ok(Ok(claim));
         }
         let answer = records.iter().find(|r| r.kind != RecordKind::Request && theirs(r));
         Ok(Err(answer.map_or(Known::Open, |answer| Known::Answered(answer.sequence))))
@@ -223,11 +228,18 @@ impl Recorder {
         self.store.reserve(ANSWER_ROOM - SMALL_BODY as u64 + body).await
     }
 
-    /// The requests recorded before `before` that still have no answer: whoever carried them out is gone.
+    /// Says that the exchange is being carried out, until the guard is dropped: it may take as long as its bodies take.
+    pub fn under_way(&self, role: Role, request: MessageId) -> UnderWay {
+        self.under_way.begin(role, request)
+    }
+
+    /// The requests recorded before `before` that still have no answer and that nobody says to be carrying out.
     ///
     /// # Errors
     /// [`StoreError`] when the journal cannot be read.
     pub async fn abandoned(&self, before: Timestamp) -> Result<Vec<OpenRequest>, StoreError> {
+        // Looked at first: one that ends meanwhile has its answer on record by the time the journal is read.
+        let under_way = self.under_way.now();
         let records = self.store.replay(self.clock.now()).await?;
         let mut open: Vec<StoredRecord> = Vec::new();
         for record in records {
@@ -238,7 +250,7 @@ impl Recorder {
                 open.retain(|r| (r.local.role, r.local.request) != (role, request));
             }
         }
-        open.retain(|record| record.local.at < before);
+        open.retain(|r| r.local.at < before && !under_way.contains(&(r.local.role, r.local.request)));
         Ok(open.into_iter().map(|record| OpenRequest { record }).collect())
     }
 

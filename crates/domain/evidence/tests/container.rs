@@ -196,6 +196,41 @@ async fn the_end_is_told_by_what_is_signed() {
     assert_eq!((spoiled.verdict, end(&spoiled)), (Verdict::Fails, (Outcome::Unknown, None)), "{spoiled}");
 }
 
+/// A body that is not in the container was compared by nobody, and an end that is not in it is no OUTCOME_UNKNOWN.
+#[tokio::test]
+async fn what_is_not_here_is_not_claimed() {
+    let (bytes, anchor) = made(Plan { digest_only: true, ..Plan::default() }).await;
+    let report = container::verify(&bytes, &anchor).unwrap();
+    let manifests: Vec<_> = report.checks.iter().filter(|c| c.name == CheckName::Manifest).collect();
+    let claims = |c: &&&truc_evidence::container::Check| c.what.en.contains("was not compared");
+    assert_eq!(
+        manifests.iter().filter(claims).count(),
+        states(&report, CheckName::Body).len() - count_ok(&report)
+    );
+    let text = report.to_string();
+    let head = text.split("\n\n").next().unwrap();
+    assert!(head.contains("THE EVIDENCE HOLDS") && head.contains("was not compared"), "{text}");
+    let readme = entries(&bytes).into_iter().find(|(name, _)| name.ends_with("README.txt")).unwrap().1;
+    let readme = String::from_utf8(readme).unwrap();
+    let stated =
+        report.checks.iter().find(|c| c.name == CheckName::Body && c.state == State::NotShown).unwrap();
+    let digest = stated.detail.rsplit(' ').next().unwrap();
+    assert!(readme.contains(&format!("#   {digest}\n")) && readme.contains("sha256sum"), "{readme}");
+    assert!(
+        !readme.contains("no longer holds") && readme.contains("it is not here, only its digest"),
+        "{readme}"
+    );
+
+    let open = judged(Plan { unsigned: true, ..Plan::default() }).await.to_string();
+    assert!(open.contains("outcome: không có trong hồ sơ này / not in this container"), "{open}");
+    let whole = judged(Plan::default()).await.to_string();
+    assert!(whole.contains("outcome: ok") && !whole.contains("was not compared"), "{whole}");
+}
+
+fn count_ok(report: &Report) -> usize {
+    states(report, CheckName::Body).iter().filter(|state| **state == State::Ok).count()
+}
+
 /// Nobody signs a record's local part, and its leaf can be computed anew: it may not say otherwise than the answer.
 #[tokio::test]
 async fn a_forged_end_is_noticed() {
@@ -572,6 +607,11 @@ async fn a_stranger_with_openssl_comes_to_the_same_result() {
         let unpacked = dir.path().join("unpacked");
         let (good, said) = by_hand(&unpacked);
         assert!(good, "{said}");
+        let away = dir.path().join("away.asice");
+        std::fs::rename(dir.path().join("container.asice"), &away).unwrap();
+        let (good, told) = by_hand(&unpacked);
+        assert!(!good && told.contains("not found: ../container.asice"), "{told}");
+        std::fs::rename(&away, dir.path().join("container.asice")).unwrap();
         assert_eq!(said.matches("CAdES Verification successful").count(), signed, "{said}");
         // Every certificate here has expired: openssl says that the answer is old, and between that "good".
         assert_eq!(said.lines().filter(|l| *l == "good" || l.ends_with(": good")).count(), signed, "{said}");

@@ -30,7 +30,8 @@ pub use openapi::{DESCRIPTION_LIMIT, DescriptionError, OpenApi, Operations};
 pub use policy::Policy;
 pub use right::{InvalidMethod, InvalidRightId, MethodPattern, Right, RightId};
 pub use service::{
-    DEFAULT_MAX_BODY, DEFAULT_TIMEOUT, DOCUMENT_LIMIT, Endpoint, MAX_TIMEOUT, ServiceDefinition, ServiceKind,
+    DEFAULT_MAX_BODY, DEFAULT_TIMEOUT, DOCUMENT_LIMIT, Endpoint, MAX_BODY, MAX_TIMEOUT, ServiceDefinition,
+    ServiceKind,
 };
 pub use subject::{GroupCode, InvalidSubject, LocalGroup, Subject};
 pub use url::{InvalidUrl, ServiceUrl};

@@ -17,6 +17,8 @@ use crate::url::ServiceUrl;
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest a service may take: a call lives at most 5 minutes (protocol P4.1), and its records and frames take their part.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(270);
+/// Largest limit of request bodies that a service can have, in bytes: the edge takes none larger either.
+pub const MAX_BODY: u64 = 1 << 40;
 /// The largest request body unless the definition says otherwise, in bytes.
 pub const DEFAULT_MAX_BODY: u64 = 10 * 1024 * 1024;
 
@@ -114,7 +116,7 @@ pub struct ServiceDefinition {
     /// While paused: the notice callers read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled: Option<String>,
-    /// Largest request body, in bytes.
+    /// Largest request body, in bytes, at most [`MAX_BODY`].
     #[serde(default = "default_max_body")]
     pub max_body: u64,
     /// Headers of the service's answers, in lower case, of which only digests are signed and nothing is stored (protocol
@@ -168,6 +170,9 @@ impl ServiceDefinition {
         }
         if self.timeout < Duration::from_millis(1) || self.timeout > MAX_TIMEOUT {
             return bad("timeoutMs", "write 1 to 270000 milliseconds, at most 270s");
+        }
+        if self.max_body > MAX_BODY {
+            return bad("maxBody", "at most 1099511627776 bytes, which is 1 TiB");
         }
         if self.endpoints.len() > ENDPOINT_LIMIT {
             return bad("endpoints", "at most 2000 can be listed");

@@ -140,13 +140,20 @@ pub fn check_path(
         }
         steps.push(certificate);
     }
-    let position =
-        trusted.iter().position(|anchor| anchor == path.anchor()).ok_or(PathError::UnknownIssuer)?;
-    let anchor = usable.get(position).copied().ok_or(PathError::UnknownIssuer)?;
-    // webpki takes name and key of an anchor and forgets its basic constraints.
-    if anchor.path_length().is_some_and(|most| steps.len() > usize::from(most)) {
-        return Err(PathError::TooLong);
+    // webpki takes name and key of an anchor and forgets its basic constraints. A renewed CA has both in several certificates,
+    // each approved for itself: one that allows the path is enough.
+    let mut approved = trusted
+        .iter()
+        .zip(&usable)
+        .filter(|(known, _)| *known == path.anchor())
+        .map(|(_, anchor)| *anchor)
+        .peekable();
+    if approved.peek().is_none() {
+        return Err(PathError::UnknownIssuer);
     }
+    let allows =
+        |anchor: &&Certificate| anchor.path_length().is_none_or(|most| steps.len() <= usize::from(most));
+    let anchor = approved.find(allows).ok_or(PathError::TooLong)?;
     let issuer = steps.first().copied().unwrap_or(anchor);
     Ok(VerifiedPath { issuer: issuer.clone(), anchor: anchor.clone() })
 }

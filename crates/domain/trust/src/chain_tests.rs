@@ -104,6 +104,32 @@ fn an_approved_ca_may_forbid_cas_below_itself() {
     assert!(check_path(&direct, &[], &roots, Purpose::Sign, noon()).is_ok());
 }
 
+/// A renewed CA has its name and key in two approved certificates; each says for itself what it allows.
+#[test]
+fn of_two_certificates_of_one_ca_the_one_that_allows_the_path_counts() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let made = |constraint, serial: u64| {
+        let mut params = authority("CA");
+        params.is_ca = rcgen::IsCa::Ca(constraint);
+        params.serial_number = Some(serial.into());
+        Certificate::from_der(params.self_signed(&key).unwrap().der()).unwrap()
+    };
+    let strict = made(rcgen::BasicConstraints::Constrained(0), 1);
+    let free = made(rcgen::BasicConstraints::Unconstrained, 2);
+    let root = Party {
+        certificate: free.clone(),
+        issuer: rcgen::Issuer::new(authority("CA"), rcgen::KeyPair::try_from(key.serialize_der()).unwrap()),
+    };
+    let middle = root.issue(KeyKind::EcP256, authority("CA cấp 2"), 2);
+    let leaf = middle.issue(KeyKind::EcP256, seal("G01"), 3).certificate;
+    let middles = [middle.certificate];
+    for anchors in [[strict.clone(), free.clone()], [free.clone(), strict.clone()]] {
+        let path = check_path(&leaf, &middles, &anchors, Purpose::Sign, noon()).unwrap();
+        assert_eq!(path.anchor, free);
+    }
+    assert_eq!(check_path(&leaf, &middles, &[strict], Purpose::Sign, noon()), Err(PathError::TooLong));
+}
+
 /// RFC 5280 lets anyExtendedKeyUsage stand for every purpose; webpki and we want the purpose by name.
 #[test]
 fn an_issuing_ca_for_anything_is_not_one_for_nodes() {

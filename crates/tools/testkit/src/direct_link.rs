@@ -14,7 +14,7 @@ use truc_exchange::ports::{
     Beginning, Conversation, Interrupted, LinkError, PastOutcome, PeerLink, ProviderSide, Turn,
 };
 use truc_message::{Body, BodyStream, Parts, Peer, Signature};
-use truc_model::{Clock, Digest, Digester, Fault, FaultCode, MessageId, NodeId};
+use truc_model::{Clock, Digest, Digester, Fault, FaultCode, MessageId, NodeId, Timestamp};
 use truc_trust::OwnStatuses;
 
 /// Turns waiting for one exchange, as on a shared stream.
@@ -54,6 +54,7 @@ struct Seat {
 pub struct Switchboard {
     seats: Mutex<HashMap<NodeId, Seat>>,
     tap: Mutex<Option<Tap>>,
+    cut: Mutex<CancellationToken>,
 }
 
 impl Switchboard {
@@ -81,6 +82,11 @@ impl Switchboard {
     /// Looks at every turn from now on.
     pub fn tap(&self, tap: impl Fn(Way, Turn) -> Tapped + Send + Sync + 'static) {
         *self.tap.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(tap));
+    }
+
+    /// Cuts every connection, whatever is passing; new ones can be made at once.
+    pub fn cut(&self) {
+        std::mem::take(&mut *self.cut.lock().unwrap_or_else(PoisonError::into_inner)).cancel();
     }
 
     /// Looks no longer.
@@ -120,7 +126,7 @@ impl PeerLink for DirectLink {
         let seat = seats.get_mut(&node.id).ok_or_else(|| unreachable(node))?;
         let (out, heard_there) = mpsc::channel(QUEUE);
         let (back, heard_here) = mpsc::channel(QUEUE);
-        let cut = CancellationToken::new();
+        let cut = self.board.cut.lock().unwrap_or_else(PoisonError::into_inner).child_token();
         let end = |way, peer, me, statuses, say, hear, clock| DirectConversation {
             board: Arc::clone(&self.board),
             way,
@@ -165,6 +171,8 @@ impl PeerLink for DirectLink {
 /// What goes from one end to the other.
 enum Passed {
     Turn(Turn),
+    /// A message whose header came and was looked at before its body, then.
+    Flowed(Turn, Timestamp),
     /// The body of a message was refused while it came.
     Refused(Fault),
 }
@@ -181,7 +189,7 @@ struct DirectConversation {
     /// Has arrived, and is heard next.
     arrived: Option<Passed>,
     /// A message that was begun and is not signed yet.
-    begun: Option<(Beginning, Body)>,
+    begun: Option<(Beginning, Body, Timestamp)>,
     cut: CancellationToken,
     clock: Arc<dyn Clock>,
     /// Looks at the header frames of requests.
@@ -205,18 +213,7 @@ impl Conversation for DirectConversation {
     }
 
     async fn say(&mut self, turn: Turn) -> Result<(), LinkError> {
-        if self.cut.is_cancelled() {
-            return Err(broken());
-        }
-        self.cancels = self.way == Way::Out && !matches!(turn, Turn::Fault(_) | Turn::Cancel);
-        match self.board.tapped(self.way, turn) {
-            Tapped::Pass(turn) => self.pass(Passed::Turn(turn)).await,
-            Tapped::Lose => Ok(()),
-            Tapped::Break => {
-                self.cut.cancel();
-                Err(broken())
-            }
-        }
+        self.say_as(turn, Passed::Turn).await
     }
 
     async fn begin(
@@ -225,11 +222,9 @@ impl Conversation for DirectConversation {
         mut body: BodyStream,
     ) -> Result<Option<Body>, Interrupted> {
         self.cancels = self.way == Way::Out;
+        let at = self.clock.now();
         let limit = match self.way {
-            Way::Out => {
-                let at = self.clock.now();
-                self.provider.early(&self.me, &beginning.header, beginning.announced, at)
-            }
+            Way::Out => self.provider.early(&self.me, &beginning.header, beginning.announced, at),
             Way::Back => Ok(u64::MAX),
         };
         let limit = match limit {
@@ -255,16 +250,15 @@ impl Conversation for DirectConversation {
                 return Err(broken().into());
             }
         }
-        self.begun = Some((beginning, Body::new(bytes.freeze())));
+        self.begun = Some((beginning, Body::new(bytes.freeze()), at));
         Ok(Some(Body::gone(digester)))
     }
 
     async fn sign(&mut self, signature: &Signature) -> Result<(), LinkError> {
-        let (beginning, body) = self.begun.take().ok_or_else(broken)?;
+        let (beginning, body, at) = self.begun.take().ok_or_else(broken)?;
         let Beginning { header, secrets, statuses, .. } = beginning;
         let parts = Parts { header, body, secrets, signature: signature.clone(), statuses };
-        let at = self.clock.now();
-        self.say(Turn::Message(Box::new(parts), at)).await
+        self.say_as(Turn::Message(Box::new(parts), at), |turn| Passed::Flowed(turn, at)).await
     }
 
     async fn ready(&mut self) -> Result<(), LinkError> {
@@ -282,6 +276,8 @@ impl Conversation for DirectConversation {
         self.ready().await?;
         let turn = match self.arrived.take().ok_or_else(broken)? {
             Passed::Turn(turn) => turn,
+            Passed::Flowed(Turn::Message(parts, _), at) => return Ok(Turn::Message(parts, at)),
+            Passed::Flowed(turn, _) => turn,
             Passed::Refused(fault) => Turn::Fault(fault),
         };
         let at = self.clock.now();
@@ -304,6 +300,21 @@ impl Conversation for DirectConversation {
 }
 
 impl DirectConversation {
+    async fn say_as(&mut self, turn: Turn, pass: impl FnOnce(Turn) -> Passed) -> Result<(), LinkError> {
+        if self.cut.is_cancelled() {
+            return Err(broken());
+        }
+        self.cancels = self.way == Way::Out && !matches!(turn, Turn::Fault(_) | Turn::Cancel);
+        match self.board.tapped(self.way, turn) {
+            Tapped::Pass(turn) => self.pass(pass(turn)).await,
+            Tapped::Lose => Ok(()),
+            Tapped::Break => {
+                self.cut.cancel();
+                Err(broken())
+            }
+        }
+    }
+
     async fn pass(&self, passed: Passed) -> Result<(), LinkError> {
         self.say.send(passed).await.map_err(|_| broken())
     }

@@ -1,5 +1,6 @@
 //! `cargo xtask …`: the repository's own checks, as CI and developers run them. Never shipped.
 
+mod big_bodies;
 mod certs_example;
 mod deps;
 mod faults;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: cargo xtask layers          imports point down, and domain and flow stay pure
        cargo xtask deps            Cargo.lock holds no banned crate
        cargo xtask faults [--rounds N]   disks, networks and processes that fail, N rounds each (default 50); needs root
+       cargo xtask big-bodies [--gib N]  N GiB each way through a bus of release processes (default 10), with figures
        cargo xtask certs-example   makes certs-example/ anew, with new keys
        cargo xtask fuzz [--seconds N]   every fuzz target of tests/fuzz, N seconds each (default 10)";
 
@@ -26,6 +28,10 @@ fn main() -> ExitCode {
         ["deps"] => deps::check(&root()),
         ["faults", words @ ..] => match faults::rounds(words) {
             Some(rounds) => faults::run(&root(), rounds),
+            None => return usage(),
+        },
+        ["big-bodies", words @ ..] => match big_bodies::gib(words) {
+            Some(gib) => big_bodies::run(&root(), gib),
             None => return usage(),
         },
         ["certs-example"] => certs_example::run(&root()),

@@ -26,8 +26,16 @@ fn shown(app: &App, id: &ServiceId) -> Answer {
     in_force(app, id).map(|service| Json(service_to_json(&service)))
 }
 
-fn offered(app: &App, id: &ServiceId, notes: Vec<String>) -> Answer {
-    in_force(app, id).map(|service| Json(Offered { service, notes }.to_json()))
+fn offered(app: &App, id: &ServiceId, mut notes: Vec<String>) -> Answer {
+    let service = in_force(app, id)?;
+    if !app.backend.can_trust(&service) {
+        notes.push(
+            "every call of this https service will fail: the node has no [provider] ca-file, and no certificate is \
+             pinned; set ca-file and restart, or pin the service's certificate (--pin)"
+                .to_owned(),
+        );
+    }
+    Ok(Json(Offered { service, notes }.to_json()))
 }
 
 /// What the service's OpenAPI document describes, read now.

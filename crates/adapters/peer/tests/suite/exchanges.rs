@@ -54,6 +54,20 @@ async fn bodies_of_every_size_go_both_ways() {
     bus.close().await;
 }
 
+/// More bodies at once than their door lets wait for their tickets: the ticket of each must get past the bodies of the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_of_bodies_does_not_stand_in_its_own_way() {
+    let bus = bus().await;
+    let calls = (0..150).map(|_| {
+        let mut asked = draft(CLIENT, SERVICE);
+        (asked.method, asked.body) = ("POST".into(), Body::new(vec![7; 700 * 1024].into()).into());
+        bus.node(CONSUMER).call(asked)
+    });
+    let failed: Vec<_> = join_all(calls).await.into_iter().filter_map(Result::err).collect();
+    assert!(failed.is_empty(), "{} of 150: {:?}", failed.len(), failed[0]);
+    bus.close().await;
+}
+
 /// A big answer in the middle of many small ones.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn big_and_small_go_side_by_side() {

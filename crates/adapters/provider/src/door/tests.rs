@@ -376,3 +376,14 @@ async fn base_and_path_are_joined_with_one_slash() {
 }
 
 mod tls;
+
+#[tokio::test(start_paused = true)]
+async fn a_description_waits_for_its_turn_no_longer_than_its_service_may_take() {
+    let door = door(&ProviderConfig::default());
+    let _all = door.descriptions.acquire_many(u32::try_from(DESCRIPTIONS_AT_ONCE).unwrap()).await.unwrap();
+    let url = "http://127.0.0.1:1".parse().unwrap();
+    let mut service = ServiceDefinition::rest("VN/GOV/G01/csdl-dancu/a".parse().unwrap(), url);
+    (service.kind, service.document) = (ServiceKind::OpenApi, Some("{}".to_owned()));
+    service.timeout = Duration::from_secs(7);
+    assert_eq!(door.description(&service).await.unwrap_err(), ServiceFailure::Timeout(7000));
+}

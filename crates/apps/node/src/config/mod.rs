@@ -195,6 +195,11 @@ pub fn parse_size(text: &str) -> Option<u64> {
     text.parse::<units::Size>().ok().map(|size| size.0)
 }
 
+/// Writes a size as configuration files do, so that [`parse_size`] reads it back.
+pub fn show_size(bytes: u64) -> String {
+    units::Size(bytes).to_string()
+}
+
 /// What a member's sign key is called when the file does not say: `sign-VN-GOV-H26`.
 pub fn default_sign_key(member: &MemberId) -> String {
     let safe = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };

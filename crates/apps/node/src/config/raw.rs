@@ -107,9 +107,10 @@ impl Section {
         self.take(name, "true or false without quotes", |v| v.as_bool(), m)
     }
 
-    fn texts(&mut self, name: &str, m: &mut Mistakes) -> Opt<Vec<String>> {
+    /// A list of texts, like `example`.
+    fn texts(&mut self, name: &str, example: &str, m: &mut Mistakes) -> Opt<Vec<String>> {
         let read = |v: Value| v.as_array()?.iter().map(|t| t.as_str().map(str::to_owned)).collect();
-        self.take(name, "a list of texts like [\"mot-cua-so-1\", \"mot-cua-so-2\"]", read, m)
+        self.take(name, &format!("a list of texts like {example}"), read, m)
     }
 
     /// The table `name`; an empty one when it is absent.
@@ -256,7 +257,7 @@ impl RawConfig {
             edge_certificate_file: edge.text("certificate-file", m),
             edge_key_file: edge.text("key-file", m),
             clients,
-            edge_max_body: edge.with_unit("max-body", "16 MiB", m),
+            edge_max_body: edge.with_unit("max-body", "16 GiB", m),
             edge_allow_network: edge.flag("allow-plain-http-from-network", m),
             admin_listen: admin.text("listen", m),
             admin_allow_network: admin.flag("allow-network", m),
@@ -311,7 +312,7 @@ impl RawMember {
             id: section.text("id", m),
             sign_key: section.text("sign-key", m),
             sign_certificate_file: section.text("sign-certificate-file", m),
-            subsystems: section.texts("subsystems", m),
+            subsystems: section.texts("subsystems", "[\"mot-cua-so-1\", \"mot-cua-so-2\"]", m),
         };
         section.finish(&["id", "sign-key", "sign-certificate-file", "subsystems"], m);
         raw
@@ -323,7 +324,7 @@ impl RawClient {
         let raw = Self {
             subsystem: section.text("subsystem", m),
             connection: section.text("connection", m),
-            certificate_files: section.texts("certificate-files", m),
+            certificate_files: section.texts("certificate-files", "[\"certs/mot-cua-so-1.pem\"]", m),
         };
         section.finish(&["subsystem", "connection", "certificate-files"], m);
         raw

@@ -86,7 +86,7 @@ subsystems = 'x'
         ("peer.listen: ", "listen = \"127.0.0.1:5500\""),
         ("peer.max-exchanges: ", "from 1 to 100000"),
         ("edge.listen: ", "allow-plain-http-from-network = true"),
-        ("edge.max-body: ", "\"16 MiB\""),
+        ("edge.max-body: ", "\"16 GiB\""),
         ("admin.listen: ", "allow-network = true"),
         ("admin.token[1].name: ", "write 1 to 64 characters"),
         ("admin.token[1].role: ", "role = \"administrator\""),
@@ -97,7 +97,7 @@ subsystems = 'x'
         ("member[1].subsystems: ", "write only the last part"),
         ("member[2].id: ", "stands here twice"),
         ("member[3].id: ", "id = \"VN/GOV/H26\""),
-        ("member[3].subsystems: ", "list of texts"),
+        ("member[3].subsystems: ", "list of texts like [\"mot-cua-so-1\""),
     ];
     for (key, write) in expected {
         assert!(
@@ -166,7 +166,7 @@ fn connections_that_cannot_be_are_refused() {
 #[test]
 fn slips_are_answered_with_what_was_meant() {
     for (extra, told) in [
-        ("[edge]\nmax-body = 16", "edge.max-body: must be a text with a unit; write max-body = \"16 MiB\""),
+        ("[edge]\nmax-body = 16", "edge.max-body: must be a text with a unit; write max-body = \"16 GiB\""),
         (
             "[trust]\nstatus-grace = 12",
             "trust.status-grace: must be a text with a unit; write status-grace = \"12h\"",

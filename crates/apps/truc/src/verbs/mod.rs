@@ -61,7 +61,9 @@ fn host_port(text: &str) -> Result<String, String> {
 }
 
 /// For clap: a size with its unit.
-fn size(text: &str) -> Result<u64, String> {
-    truc_node::config::parse_size(text)
-        .ok_or_else(|| "write a number with a unit, like 512 KiB or 16 MiB".to_owned())
+fn max_body(text: &str) -> Result<u64, String> {
+    let size = truc_node::config::parse_size(text).filter(|size| *size <= truc_policy::MAX_BODY);
+    size.ok_or_else(|| {
+        "write a number with a unit (B, KiB, MiB, GiB), like 512 KiB or 16 MiB, at most 1024 GiB".to_owned()
+    })
 }

@@ -14,7 +14,7 @@ use truc_policy::{ServiceDefinition, ServiceKind, ServiceUrl};
 
 use super::service_endpoints::{self, ServiceEndpoint};
 use super::target::Target;
-use super::{read, service_timeout, size};
+use super::{max_body, read, service_timeout};
 use crate::out;
 
 /// The services that a running node offers
@@ -108,8 +108,8 @@ pub(crate) struct Add {
     /// How long the provider's system may take, at most 270s
     #[arg(long, value_parser = service_timeout, value_name = "DURATION")]
     timeout: Option<Duration>,
-    /// Largest request body
-    #[arg(long, value_parser = size, value_name = "SIZE")]
+    /// Largest request body, in B, KiB, MiB or GiB, at most 1024 GiB; 10 MiB when not given
+    #[arg(long, value_parser = max_body, value_name = "SIZE")]
     max_body: Option<u64>,
     /// Every call must name the officer (X-Road-UserId)
     #[arg(long)]
@@ -273,7 +273,8 @@ fn show(service: &ServiceDefinition, json: bool) -> anyhow::Result<()> {
     if json {
         return out::json(&service_to_json(service));
     }
-    let mut notes = vec![format!("{} s", service.timeout.as_secs_f32())];
+    let size = truc_node::config::show_size(service.max_body);
+    let mut notes = vec![format!("{} s", service.timeout.as_secs_f32()), format!("max-body {size}")];
     notes.extend((service.kind == ServiceKind::OpenApi).then(|| "OpenAPI".to_owned()));
     let pins = service.pinned_certificates.len();
     notes.extend((pins > 0).then(|| format!("{pins} pinned")));

@@ -1,5 +1,7 @@
 //! `records.json`: what the exporting node recorded, and which supporting files lie in the container.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use truc_message::{Kind, manifest};
 use truc_model::{Digest, MemberId, MessageId};
@@ -8,7 +10,7 @@ use crate::record::RecordKind;
 
 /// The version of the notes, of README.txt and of the names in META-INF together. The golden container of each version
 /// stays in the tests: a change to any of them is a new version beside the old one.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -57,6 +59,15 @@ impl MessageNote {
     pub(super) fn names(&self) -> manifest::Names {
         manifest::names(self.kind, self.id)
     }
+    /// The body's digest, as the message's manifest states it; `None` when that is not a manifest of this message.
+    pub(super) fn stated_body(&self, header: &[u8], text: &[u8]) -> Option<Digest> {
+        // Written with a digest whose base64 can stand nowhere else, the manifest shows the place.
+        let blank = Digest([0; 32]);
+        let coded = STANDARD.encode(blank.as_bytes());
+        let template = manifest::write(self.kind, self.id, Digest::of(header), blank);
+        let at = std::str::from_utf8(&template).ok()?.rfind(&coded)?;
+        Digest::from_slice(&STANDARD.decode(text.get(at..at + coded.len())?).ok()?)
+    }
     /// `<kind>-<id>`, as people are shown it.
     pub(super) fn stem(&self) -> String {
         format!("{}-{}", self.kind.as_str(), self.id)
@@ -78,9 +89,9 @@ impl Notes {
             v: u64,
         }
         let Probe { v } = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
-        if v != u64::from(VERSION) {
+        if v == 0 || v > u64::from(VERSION) {
             return Err(format!(
-                "notes of version {v}; this version of truc knows {VERSION} only, so use a newer one"
+                "notes of version {v}; this version of truc knows 1 to {VERSION}, so use a newer one"
             ));
         }
         let notes: Self = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;

@@ -39,9 +39,16 @@ const OPENING: &str = r#"# HỒ SƠ BẰNG CHỨNG CỦA MỘT LẦN TRAO ĐỔI
 CONTAINER=${CONTAINER:-../container.asice}
 CA=${CA:-../ca.pem}
 
+# 0. Hồ sơ phải ở đó / The container must be there
+[ -f "$CONTAINER" ] || { echo "không thấy / not found: $CONTAINER"; false; }
 # 1. Không có hai mục trùng tên / No two entries bear one name (cmp must say nothing)
 unzip -Z1 "$CONTAINER" | sort > check-names.txt
 unzip -Z1 "$CONTAINER" | sort -u | cmp - check-names.txt
+"#;
+
+/// Of the opening, what version 1 does not say.
+const SINCE_2: &str = r#"# 0. Hồ sơ phải ở đó / The container must be there
+[ -f "$CONTAINER" ] || { echo "không thấy / not found: $CONTAINER"; false; }
 "#;
 
 const CLOSING: &str = r#"
@@ -50,35 +57,78 @@ const CLOSING: &str = r#"
 #   biết thêm. / A time-stamp of a third party (RFC 3161): there is none. The signing time is the signer's own word; the
 #   certificate statuses above say a little more.
 # - Vị trí của bản ghi trong nhật ký đã công bố của nút: không có. / The record's place in the node's published log: none.
-# Kiểm tra tự động toàn bộ / Everything at once: truc verify container.asice --anchor anchor.json
 "#;
 
-/// Writes the text for these files.
+const AT_ONCE: &str =
+    "# Kiểm tra tự động toàn bộ / Everything at once: truc verify container.asice --anchor anchor.json\n";
+
+/// Writes the text for these files, as the version of their notes words it.
 ///
 /// # Errors
 /// The sentence says which file cannot be read.
 pub(super) fn text(notes: &Notes, files: &Files) -> Result<String, String> {
-    let mut out = String::from(OPENING);
-    let bare = notes.messages().into_iter().filter(|m| !m.body);
-    for message in bare {
-        let names = message.names();
-        line(
-            &mut out,
-            &format!(
-                "\n# {}: nội dung không còn lưu tại nút, chỉ có giá trị băm trong bản kê đã ký.",
-                names.body
-            ),
-        );
-        line(&mut out, "# The node no longer holds this body; only its digest is in the signed manifest.");
+    let first = notes.v == 1;
+    let mut out = if first { OPENING.replacen(SINCE_2, "", 1) } else { OPENING.to_owned() };
+    let without_body = || notes.messages().into_iter().filter(|m| !m.body);
+    for message in without_body() {
+        if first {
+            bare_1(&mut out, &message);
+        } else {
+            bare(&mut out, &message, files)?;
+        }
     }
     supporting(&mut out, notes);
     for message in notes.messages() {
         let records: Vec<&RecordNote> = notes.records.iter().filter(|r| r.message == Some(message)).collect();
-        one(&mut out, &message, &records, files)?;
+        one(&mut out, &message, &records, files, first)?;
     }
     signed_directory::steps(&mut out, files);
     out.push_str(CLOSING);
+    for message in without_body().filter(|_| !first) {
+        put(
+            &mut out,
+            format_args!(
+                "# - Nội dung {}: không có, chỉ có giá trị băm. / The body {0}: it is not here, only its digest.\n",
+                message.names().body
+            ),
+        );
+    }
+    out.push_str(AT_ONCE);
     Ok(out)
+}
+
+/// As version 1 speaks of a body that is not here.
+fn bare_1(out: &mut String, message: &MessageNote) {
+    let body = message.names().body;
+    put(
+        out,
+        format_args!("\n# {body}: nội dung không còn lưu tại nút, chỉ có giá trị băm trong bản kê đã ký.\n"),
+    );
+    line(out, "# The node no longer holds this body; only its digest is in the signed manifest.");
+}
+
+/// Says how a body that is not here can be compared by whoever has it.
+fn bare(out: &mut String, message: &MessageNote, files: &Files) -> Result<(), String> {
+    let names = message.names();
+    let digest = stated_body(message, &names, files)?;
+    put(
+        out,
+        format_args!(
+            "\n# {}: nội dung không có trong hồ sơ; bản kê đã ký chỉ nêu giá trị băm. Nút không bao giờ giữ nội dung trên 10 MiB.\n\
+             # This body is not in the container; the signed manifest names its digest. Nodes never keep bodies over 10 MiB.\n\
+             # Bên nào còn nội dung thì so / A party that still has the body compares: sha256sum TỆP/FILE phải in ra / must print\n\
+             #   {digest}\n",
+            names.body
+        ),
+    );
+    Ok(())
+}
+
+/// The body's digest, as the manifest states it.
+fn stated_body(message: &MessageNote, names: &manifest::Names, files: &Files) -> Result<Digest, String> {
+    let file = |name: &str| files.get(name).ok_or_else(|| format!("{name} is missing"));
+    let stated = message.stated_body(file(&names.header)?, file(&names.manifest)?);
+    stated.ok_or_else(|| format!("{} is not a manifest of this message", names.manifest))
 }
 
 pub(super) fn line(out: &mut String, text: &str) {
@@ -113,6 +163,7 @@ fn one(
     message: &MessageNote,
     records: &[&RecordNote],
     files: &Files,
+    first: bool,
 ) -> Result<(), String> {
     let (names, stem) = (message.names(), message.stem());
     let file = |name: &str| files.get(name).ok_or_else(|| format!("{name} is missing"));
@@ -130,9 +181,17 @@ fn one(
     );
     line(
         out,
-        "# 3. Bản kê đúng với tiêu đề và nội dung / The manifest fits header and body (cmp must say nothing)",
+        if message.body || first {
+            "# 3. Bản kê đúng với tiêu đề và nội dung / The manifest fits header and body (cmp must say nothing)"
+        } else {
+            "# 3. Bản kê đúng với tiêu đề; nội dung chưa được so / The manifest fits the header, the body is not compared (cmp must say nothing)"
+        },
     );
-    rewrite(out, message, &names)?;
+    if first && !message.body {
+        compare_1(out, &names);
+    } else {
+        rewrite(out, message, &names, files)?;
+    }
 
     line(
         out,
@@ -180,34 +239,37 @@ fn one(
     Ok(())
 }
 
-/// The shell writes the manifest once more, with digests that openssl computes there and then.
-fn rewrite(out: &mut String, message: &MessageNote, names: &manifest::Names) -> Result<(), String> {
+/// As version 1 has a manifest compared whose body is not here.
+fn compare_1(out: &mut String, names: &manifest::Names) {
+    line(out, "#    Không có nội dung: chỉ so được tiêu đề, giá trị băm của nội dung in ra là từ bản kê.");
+    line(
+        out,
+        "#    Without the body only the header is compared: the first digest below must stand in the manifest.",
+    );
+    let (header, manifest) = (&names.header, &names.manifest);
+    put(out, format_args!("openssl dgst -sha256 -binary {header} | openssl base64\ncat {manifest}\n"));
+}
+
+/// The shell writes the manifest once more, with digests that openssl computes there and then; that of a body which is not
+/// here as the manifest states it.
+fn rewrite(
+    out: &mut String,
+    message: &MessageNote,
+    names: &manifest::Names,
+    files: &Files,
+) -> Result<(), String> {
     // Two digests whose base64 can stand nowhere else in the manifest.
     let (a, b) = (Digest([0xaa; 32]), Digest([0xbb; 32]));
     let template =
         String::from_utf8(manifest::write(message.kind, message.id, a, b)).map_err(|e| e.to_string())?;
     let computed = |name: &str| format!("$(openssl dgst -sha256 -binary {name} | openssl base64)");
-    let mut text = template.replace(&STANDARD.encode(a.as_bytes()), &computed(&names.header));
-    if message.body {
-        text = text.replace(&STANDARD.encode(b.as_bytes()), &computed(&names.body));
+    let body = if message.body {
+        computed(&names.body)
     } else {
-        line(
-            out,
-            "#    Không có nội dung: chỉ so được tiêu đề, giá trị băm của nội dung in ra là từ bản kê.",
-        );
-        line(
-            out,
-            "#    Without the body only the header is compared: the first digest below must stand in the manifest.",
-        );
-        put(
-            out,
-            format_args!(
-                "openssl dgst -sha256 -binary {} | openssl base64\ncat {}\n",
-                names.header, names.manifest
-            ),
-        );
-        return Ok(());
-    }
+        STANDARD.encode(stated_body(message, names, files)?.as_bytes())
+    };
+    let text = template.replace(&STANDARD.encode(a.as_bytes()), &computed(&names.header));
+    let text = text.replace(&STANDARD.encode(b.as_bytes()), &body);
     put(out, format_args!("cat > check-{}.xml <<END\n{text}END\n", message.stem()));
     put(out, format_args!("cmp check-{}.xml {}\n", message.stem(), names.manifest));
     Ok(())

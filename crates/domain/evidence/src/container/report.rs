@@ -110,6 +110,15 @@ checks! {
         en "A time-stamp of a third party (RFC 3161)"
 }
 
+/// What [`CheckName::Manifest`] checks of a message whose body is not in the container.
+pub(super) fn header_alone() -> Text {
+    Text {
+        vi: "Tiêu đề khớp với bản kê đã ký; nội dung chưa được so vì không có trong hồ sơ".to_owned(),
+        en: "The header is the one that the signed manifest names; the body is not here and was not compared"
+            .to_owned(),
+    }
+}
+
 /// One check with its outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -158,7 +167,7 @@ pub struct Summary {
     pub answered: Option<Timestamp>,
     /// The answer's HTTP status.
     pub status: Option<u16>,
-    /// How the exchange ended, by the signed answer; unknown where none is here.
+    /// How the exchange ended, by the signed answer. Unknown without a fault: nothing signed in this container tells it.
     pub outcome: Outcome,
     /// The fault's code, by the signed refusal; what a node only noted is under [`CheckName::Fault`].
     pub fault: Option<String>,
@@ -202,6 +211,17 @@ impl Report {
     }
 }
 
+impl Summary {
+    /// The outcome in a word; what nobody here signed is told apart from the signed word that it is unknown.
+    const fn ending(&self) -> &'static str {
+        match (self.outcome, &self.fault, self.answered) {
+            (Outcome::Unknown, None, None) => "không có trong hồ sơ này / not in this container",
+            (Outcome::Unknown, None, Some(_)) => "hồ sơ này không chứng minh / not shown by this container",
+            (outcome, _, _) => outcome.as_str(),
+        }
+    }
+}
+
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let none = || "—".to_owned();
@@ -221,7 +241,7 @@ impl fmt::Display for Summary {
             ("Gửi lúc / sent", self.sent.to_string()),
             ("Trả lời lúc / answered", answered),
             ("Trạng thái / status", status),
-            ("Kết quả / outcome", format!("{}{fault}", self.outcome.as_str())),
+            ("Kết quả / outcome", format!("{}{fault}", self.ending())),
         ];
         lines.iter().try_for_each(|(label, value)| writeln!(f, "  {label}: {value}"))
     }
@@ -247,7 +267,16 @@ impl fmt::Display for Report {
             Verdict::Incomplete => ("HỒ SƠ CHƯA ĐẦY ĐỦ", "THE EVIDENCE IS INCOMPLETE"),
             Verdict::Fails => ("HỒ SƠ KHÔNG HỢP LỆ", "THE EVIDENCE DOES NOT HOLD"),
         };
-        writeln!(f, "{vi} / {en}\n")?;
+        writeln!(f, "{vi} / {en}")?;
+        for check in self.not_shown().filter(|c| c.name == CheckName::Body) {
+            let message = check.message.as_deref().unwrap_or_default();
+            writeln!(f, "nội dung của {message} không có trong hồ sơ, chưa được so với bản kê đã ký")?;
+            writeln!(
+                f,
+                "the body of {message} is not in the container and was not compared with the signed manifest"
+            )?;
+        }
+        writeln!(f)?;
         if let Some(summary) = &self.summary {
             writeln!(f, "{summary}")?;
         }

@@ -13,7 +13,7 @@ use truc_trust::cms::{self, SignedMessage};
 use super::ending::{self, Told};
 use super::notes::{MessageNote, RecordNote};
 use super::read::{ContainerError, Opened, open};
-use super::report::{Check, CheckName, Report, State, Summary};
+use super::report::{Check, CheckName, Report, State, Summary, header_alone};
 use super::trust::check_trust;
 use super::{directories, names, readme};
 use crate::leaf::leaf_hash;
@@ -74,6 +74,11 @@ pub(super) struct Message {
 impl Message {
     fn digest(&self) -> Digest {
         Digest::of(&self.manifest)
+    }
+
+    /// The body's digest, as the manifest states it.
+    fn stated_body(&self) -> Option<Digest> {
+        self.note.stated_body(&self.header_bytes, &self.manifest)
     }
 
     /// Who must have signed and sent it (protocol P3.2, P3.4).
@@ -162,7 +167,9 @@ impl Judging<'_> {
                 (CheckName::Body, State::Ok, format!("{} bytes, sha256 {}", body.len(), Digest::of(body)))
             }
             None => {
-                (CheckName::Body, State::NotShown, "digest only: the node no longer held the body".into())
+                let digest = message.stated_body().map_or_else(String::new, |digest| digest.to_string());
+                let detail = format!("digest only: whoever has the body compares its sha256 with {digest}");
+                (CheckName::Body, State::NotShown, detail)
             }
         });
         match &message.signature {
@@ -187,12 +194,15 @@ impl Judging<'_> {
         if message.header.kind.is_answer() {
             found.push(self.check_answer(message));
         }
-        let stem = message.note.stem();
+        let (stem, bare) = (message.note.stem(), message.body.is_none());
         let sound = found.iter().all(|(_, state, _)| *state != State::Failed);
         if let Some(message) = self.messages.get_mut(index) {
             message.sound = sound;
         }
+        let before = self.checks.len();
         self.push(stem, None, found);
+        let ours = self.checks.iter_mut().skip(before);
+        ours.filter(|c| bare && c.name == CheckName::Manifest).for_each(|c| c.what = header_alone());
     }
 
     fn push(&mut self, stem: String, record: Option<u64>, found: Outcomes) {
@@ -410,13 +420,7 @@ fn check_manifest(message: &Message) -> (CheckName, State, String) {
 
 /// Writes the manifest again with the body digest that it states itself.
 fn without_body(message: &Message) -> Option<Bytes> {
-    use base64::Engine;
-    use base64::engine::general_purpose::STANDARD;
     let header = Digest::of(&message.header_bytes);
-    let blank = Digest([0; 32]);
-    let template = manifest::write(message.note.kind, message.note.id, header, blank);
-    let coded = STANDARD.encode(blank.as_bytes());
-    let at = std::str::from_utf8(&template).ok()?.rfind(&coded)?;
-    let stated = STANDARD.decode(message.manifest.get(at..at + coded.len())?).ok()?;
-    Some(manifest::write(message.note.kind, message.note.id, header, Digest::from_slice(&stated)?).into())
+    let written = manifest::write(message.note.kind, message.note.id, header, message.stated_body()?);
+    Some(written.into())
 }

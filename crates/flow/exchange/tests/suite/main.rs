@@ -7,6 +7,7 @@ mod calls;
 mod clocks;
 mod crashes;
 mod durability;
+mod flowing;
 mod refusals;
 mod repeats;
 mod trust;

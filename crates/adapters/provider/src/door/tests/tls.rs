@@ -163,3 +163,29 @@ async fn plain_http_where_tls_should_be_is_told() {
     assert!(untrusted(&got, "does not speak TLS"), "{got:?}");
     task.await.unwrap();
 }
+
+#[test]
+fn the_examples_are_neither_cas_nor_the_nodes_certificate() {
+    let example =
+        |name: &str| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../certs-example")).join(name);
+    let own = ClientIdentity { certificate_file: example("a-auth.pem"), key_file: example("a-auth.key.pem") };
+    for config in [
+        ProviderConfig { ca_file: Some(example("ca.pem")), ..ProviderConfig::default() },
+        ProviderConfig { identity: Some(own), ..ProviderConfig::default() },
+    ] {
+        let told = HttpServiceDoor::new(&config).unwrap_err().to_string();
+        assert!(told.contains("certs-example"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_self_signed_ca_as_a_services_certificate_is_told_as_what_it_is() {
+    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let signing_key = rcgen::KeyPair::generate().unwrap();
+    let key = Key { cert: params.self_signed(&signing_key).unwrap(), signing_key };
+    let (url, task) = tls_service(&key, &[&TLS13], None, 1).await;
+    let told = call(&door(&ProviderConfig::default()), &url, &[]).await.unwrap_err().to_string();
+    assert!(told.contains("is a CA's own") && told.contains("--pin"), "{told}");
+    task.await.unwrap();
+}

@@ -16,8 +16,8 @@ use super::address;
 const OFF: &str = "off";
 
 pub(super) fn edge(raw: &RawConfig, base: &Path, m: &mut Mistakes) -> EdgeSettings {
-    let (default, low, high) = (Size(16 << 20), Size(1 << 10), Size(1 << 30));
-    let like = "a number with a unit (B, KiB, MiB, GiB) like \"16 MiB\"";
+    let (default, low, high) = (Size(16 << 30), Size(1 << 10), Size(1 << 40));
+    let like = "a number with a unit (B, KiB, MiB, GiB) like \"16 GiB\"";
     let mut max_body = raw.edge_max_body.parsed(default, like, m);
     if max_body.0 < low.0 || max_body.0 > high.0 {
         m.add(
