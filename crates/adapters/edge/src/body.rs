@@ -32,8 +32,8 @@ const AHEAD: usize = 64 * 1024;
 /// When a caller turned away with BUSY may try again.
 const BUSY_RETRY: Duration = Duration::from_secs(1);
 
-/// How much of a body that nobody wants is read before the answer goes out, and for how long.
-const DISCARD_BYTES: usize = 16 * 1024 * 1024;
+/// How much of a body that nobody wants is read while the answer goes out, and for how long.
+const DISCARD_BYTES: usize = 256 * 1024 * 1024;
 const DISCARD: Duration = Duration::from_secs(5);
 
 fn too_large(limit: u64) -> Fault {
@@ -160,27 +160,29 @@ impl CallerBody {
         stream::unfold(Some(coming), step).boxed()
     }
 
-    /// Reads on and throws away, so that a caller still sending hears the refusal instead of a broken connection. Bounded in
-    /// bytes and time; does nothing for a caller that waits for `100 Continue`.
-    pub(crate) async fn discard(&mut self, headers: &HeaderMap) {
+    /// What is still to come of a body that nobody wants; nothing of a caller that waits for `100 Continue`.
+    pub(crate) fn rest(&mut self, headers: &HeaderMap) -> Option<Incoming> {
         let lent = self.lent.as_mut().and_then(|lent| lent.try_recv().ok());
-        let Some(mut body) = self.incoming.take().or(lent) else { return };
-        if body.is_end_stream() || headers.contains_key(http::header::EXPECT) {
-            return;
-        }
-        let all = async {
-            let mut left = DISCARD_BYTES;
-            while let Some(Ok(frame)) = body.frame().await {
-                let length = frame.data_ref().map_or(0, Bytes::len);
-                left = match left.checked_sub(length) {
-                    Some(left) => left,
-                    None => return,
-                };
-            }
-        };
-        // Time-out or not: the answer goes out now.
-        let _unfinished = tokio::time::timeout(DISCARD, all).await;
+        let rest = self.incoming.take().or(lent)?;
+        (!rest.is_end_stream() && !headers.contains_key(http::header::EXPECT)).then_some(rest)
     }
+}
+
+/// Reads on and throws away while the answer goes out, so that a caller still sending hears the refusal instead of a broken
+/// connection. Bounded in bytes and time.
+pub(crate) async fn discard(mut body: Incoming) {
+    let all = async {
+        let mut left = DISCARD_BYTES;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            left = match left.checked_sub(length) {
+                Some(left) => left,
+                None => return,
+            };
+        }
+    };
+    // Time-out or not: by now the caller has heard.
+    let _unfinished = tokio::time::timeout(DISCARD, all).await;
 }
 
 /// A body that is read as it is wanted.

@@ -80,7 +80,9 @@ impl Edge {
         Ok(match self.handle(&head, &mut body, wish).await {
             Ok(response) => response,
             Err(failed) => {
-                body.discard(&head.headers).await;
+                if let Some(rest) = body.rest(&head.headers) {
+                    self.tasks.spawn(body::discard(rest));
+                }
                 self.refuse(&failed, wish).map(Either::Left)
             }
         })

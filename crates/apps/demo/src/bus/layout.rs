@@ -180,9 +180,15 @@ fn members() -> Vec<Described> {
         .collect()
 }
 
+/// Where free ports are looked for: below those that the system gives to outgoing connections, which could take one that
+/// was chosen before its process listens on it.
+const FREE_PORTS: std::ops::Range<u16> = 10_000..32_000;
+
 /// Hands out ports.
 struct Ports {
-    next: Option<u16>,
+    next: u16,
+    /// A port that is taken is passed over.
+    any: bool,
     /// Kept open until all are chosen, so that none is given twice.
     held: Vec<TcpListener>,
 }
@@ -193,20 +199,33 @@ impl Ports {
             Some(base) if !(1024..=65_000).contains(&base) => {
                 Err(BusError::part("--base-port", "choose a port from 1024 to 65000"))
             }
-            next => Ok(Self { next, held: Vec::new() }),
+            Some(next) => Ok(Self { next, any: false, held: Vec::new() }),
+            None => {
+                let mut random = [0; 2];
+                let filled = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut random);
+                filled.map_err(|_| BusError::part("ports", "the system gives no random numbers"))?;
+                let next =
+                    FREE_PORTS.start + u16::from_be_bytes(random) % (FREE_PORTS.end - FREE_PORTS.start);
+                Ok(Self { next, any: true, held: Vec::new() })
+            }
         }
     }
 
     fn next(&mut self) -> Result<u16, BusError> {
-        let wanted = self.next.unwrap_or(0);
-        let failed = |e: std::io::Error| {
-            let hint = if wanted == 0 { String::new() } else { "; choose another --base-port".into() };
-            BusError::part(format!("port {wanted}"), format!("{e}{hint}"))
-        };
-        let listener = TcpListener::bind(local(wanted)).map_err(failed)?;
-        let port = listener.local_addr().map_err(failed)?.port();
-        self.held.push(listener);
-        self.next = self.next.map(|n| n + 1);
-        Ok(port)
+        loop {
+            let port = self.next;
+            self.next += 1;
+            match TcpListener::bind(local(port)) {
+                Ok(listener) => {
+                    self.held.push(listener);
+                    return Ok(port);
+                }
+                Err(_) if self.any && port < 60_000 => {}
+                Err(e) => {
+                    let hint = if self.any { "" } else { "; choose another --base-port" };
+                    return Err(BusError::part(format!("port {port}"), format!("{e}{hint}")));
+                }
+            }
+        }
     }
 }
