@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tonic::Code;
 use truc_model::Digest;
-use truc_model::FaultCode::{InconsistentResponse, Malformed, OutcomeUnknown, Untrusted};
+use truc_model::FaultCode::{InconsistentResponse, Malformed, OutcomeUnknown, Unavailable, Untrusted};
 use truc_wire::peer::frame::Kind;
 use truc_wire::peer::{BodyChunk, Ticket, outcome_reply};
 
@@ -105,7 +105,7 @@ async fn tickets_and_outcomes() {
     let theirs = hurry(stranger.send(honest.chunks.clone())).await;
     row("Send: another peer's ticket", theirs == Err(Code::NotFound));
     let ended = hurry(ours.hear(number)).await.said();
-    row("Send: the body did not come", ended == Said::Fault(Malformed));
+    row("Send: the body did not come", ended == Said::Fault(Unavailable));
     let late = hurry(ours.send(honest.chunks.clone())).await;
     row("Send: a ticket nobody waits for any more", late == Err(Code::NotFound));
     let mut short = honest.chunks.clone();
