@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use truc_message::{Body, Spool, SpoolError, SpoolWriter, WHOLE_BODY};
 use truc_model::{Digester, Fault, FaultCode, Fingerprint};
 
@@ -62,6 +62,12 @@ impl From<SpoolError> for NotTaken {
     }
 }
 
+/// A disk that does not answer must not hold an exchange for ever.
+async fn in_time<T>(step: impl Future<Output = Result<T, SpoolError>>) -> Result<T, NotTaken> {
+    let late = || SpoolError::Failed(format!("the disk did not answer within {} s", PROGRESS.as_secs()));
+    Ok(timeout(PROGRESS, step).await.unwrap_or_else(|_| Err(late()))?)
+}
+
 /// By when the next piece of a body must have moved: each within [`PROGRESS`], and all of them at a rate.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace(Instant);
@@ -109,7 +115,7 @@ impl Intake {
                 shares: self.memory.clone(),
                 peer,
             }),
-            announced => Content::Spool(self.spool.begin(announced).await?),
+            announced => Content::Spool(in_time(self.spool.begin(announced)).await?),
         };
         Ok(Taking { content, digester: Digester::default(), announced, limit, pace: Pace::begin() })
     }
@@ -162,7 +168,7 @@ impl Taking {
         }
         match &mut self.content {
             Content::Memory(held) => held.push(&chunk)?,
-            Content::Spool(writer) => writer.write(chunk).await?,
+            Content::Spool(writer) => in_time(writer.write(chunk)).await?,
         }
         Ok(())
     }
@@ -178,7 +184,7 @@ impl Taking {
             Content::Memory(Held { bytes, room, .. }) => {
                 Ok(Body::digested(held(bytes.freeze(), room), self.digester))
             }
-            Content::Spool(writer) => Ok(Body::kept(writer.finish().await?, self.digester)),
+            Content::Spool(writer) => Ok(Body::kept(in_time(writer.finish()).await?, self.digester)),
         }
     }
 }
@@ -268,5 +274,21 @@ mod tests {
         assert!(taking.patience() < Instant::now());
         taking.push(Bytes::from(vec![7; 100 * 1024])).await.unwrap();
         assert_eq!(taking.patience(), start + Duration::from_secs(60) + PROGRESS);
+    }
+
+    /// A disk that never answers.
+    struct Stuck;
+
+    #[async_trait::async_trait]
+    impl Spool for Stuck {
+        async fn begin(&self, _announced: Option<u64>) -> Result<Box<dyn SpoolWriter>, SpoolError> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_does_not_answer_is_not_waited_for() {
+        let intake = Intake::new(16, Arc::new(Stuck));
+        assert_eq!(intake.begin(PEER, None, 9).await.err(), Some(NotTaken::Failed));
     }
 }

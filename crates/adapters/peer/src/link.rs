@@ -20,7 +20,7 @@ use tower::service_fn;
 use truc_directory::NodeEntry;
 use truc_exchange::ports::{Conversation, CurrentDirectory, LinkError, PastOutcome, PeerLink};
 use truc_message::{Peer, Spool};
-use truc_model::{Clock, Digest, MessageId, NodeId};
+use truc_model::{Clock, Digest, FaultCode, MessageId, NodeId};
 use truc_wire::peer as wire;
 use truc_wire::peer::peer_client::PeerClient;
 
@@ -326,7 +326,10 @@ async fn past_from_wire(
     match reply.kind.ok_or_else(|| bad(BadFrame::Empty))? {
         Past::Open(_) => Ok(PastOutcome::Open),
         Past::Never(_) => Ok(PastOutcome::Never),
-        Past::Fault(fault) => Err(LinkError::Broken(fault_from_wire(fault).to_string())),
+        Past::Fault(fault) => match fault_from_wire(fault) {
+            lost if lost.code == FaultCode::OutcomeUnknown => Ok(PastOutcome::Lost(lost)),
+            fault => Err(LinkError::Broken(fault.to_string())),
+        },
         Past::Answered(answered) => {
             let leaf = leaf_from_wire(&answered.recorded.unwrap_or_default()).map_err(bad)?;
             let mut message = answered.message.ok_or_else(|| bad(BadFrame::Empty))?;

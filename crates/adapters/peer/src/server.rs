@@ -307,6 +307,7 @@ impl Service {
         match past {
             PastOutcome::Open => Ok(Past::Open(true)),
             PastOutcome::Never => Ok(Past::Never(true)),
+            PastOutcome::Lost(fault) => Ok(Past::Fault(fault_to_wire(&fault))),
             PastOutcome::Answered(parts, leaf) => {
                 let mut message = whole_to_wire(&parts);
                 let mut ticket = None;

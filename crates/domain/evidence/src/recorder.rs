@@ -1,5 +1,7 @@
 //! Turns what an exchange knows into records; the only place that makes [`Recorded`].
 
+mod past;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -7,10 +9,11 @@ use bytes::Bytes;
 use ring::hmac;
 use truc_directory::Directory;
 use truc_message::{Freshness, Header, Kind, Signed, WHOLE_BODY};
-use truc_model::{Clock, Digest, Fault, MemberId, MessageId, NodeId, Timestamp};
+use truc_model::{Clock, Digest, Fault, MemberId, MessageId, NodeId};
 use truc_policy::Admitted;
 use truc_trust::{Answer, Request, TrustState, Verified};
 
+pub use self::past::{OpenRequest, Past};
 use crate::claims::{Claim, Claims, Known};
 use crate::directory_proof::DirectoryProofs;
 use crate::ending::Ending;
@@ -68,13 +71,6 @@ impl IndexKey {
     }
 }
 
-/// An exchange that was begun and has no answer on record.
-#[derive(Debug, Clone)]
-pub struct OpenRequest {
-    /// The request's record.
-    pub record: StoredRecord,
-}
-
 /// The body that [`Recorder::reserve_answer`] keeps room for, and the room in all: header, signature, statuses and the
 /// directory's parts besides.
 const SMALL_BODY: usize = 64 * 1024;
@@ -107,51 +103,6 @@ impl Recorder {
         &self.store
     }
 
-    /// Rebuilds the claims from the journal and returns the requests without an answer; once, before any door opens
-    /// (protocol P4.2, P4.5).
-    ///
-    /// # Errors
-    /// [`StoreError`] when the journal cannot be read.
-    pub async fn restore(&self) -> Result<Vec<OpenRequest>, StoreError> {
-        let now = self.clock.now();
-        let fresh = Freshness::default();
-        let since = now.minus(fresh.memory());
-        let records = self.store.replay(since).await?;
-        // By role too: a node that is both ends of an exchange has both halves' records of one id.
-        let mut open: HashMap<(Role, MessageId), StoredRecord> = HashMap::new();
-        let mut order = Vec::new();
-        for record in records {
-            let key = (record.local.role, record.local.request);
-            let local = &record.local;
-            if record.kind == RecordKind::Request {
-                match local.role {
-                    Role::Consumer => self.claims.sent(key.1, record.manifest_digest, now),
-                    Role::Provider => {
-                        if let Ok(claim) = self.claims.claim(&local.peer, key.1, record.manifest_digest, now)
-                        {
-                            claim.keep();
-                        }
-                    }
-                }
-                order.push(key);
-                open.insert(key, record);
-            } else {
-                if local.role == Role::Provider {
-                    self.claims.answered(key.1, record.sequence);
-                }
-                open.remove(&key);
-            }
-        }
-        // The clock may have been wrong when this node was started: what older records claim is not known. Their ids were
-        // made at most twice the skew after them; no message as old as that is fresh, if the clock was right.
-        self.claims.knows_since(since.plus(2 * fresh.skew));
-        Ok(order
-            .into_iter()
-            .filter_map(|key| open.remove(&key))
-            .map(|record| OpenRequest { record })
-            .collect())
-    }
-
     /// Claims a verified request: the first step of its record.
     ///
     /// # Errors
@@ -160,53 +111,6 @@ impl Recorder {
         let message = request.message();
         let header = message.header();
         self.claims.claim(&header.from, header.id, message.digest(), self.clock.now())
-    }
-
-    /// As [`Recorder::claim`], for a request whose body took so long that an earlier claim may be forgotten: the journal
-    /// knows whether it came before.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the journal cannot be read.
-    pub async fn claim_late(&self, request: &Verified<Request>) -> Result<Result<Claim, Known>, StoreError> {
-        let (header, digest) = (request.message().header(), request.message().digest());
-        let claim = match self.claims.claim_late(&header.from, header.id, digest, self.clock.now()) {
-            Ok(claim) => claim,
-            Err(known) => return Ok(Err(known)),
-        };
-        let records = self.store.exchange(header.id).await?;
-        let mut requests = records.iter().filter(|r| r.kind == RecordKind::Request);
-        // An id is one message, whoever brings it or sent it from here.
-        if requests.clone().any(|r| r.manifest_digest != digest) {
-            return Ok(Err(Known::OtherMessage));
-        }
-        let theirs = |r: &&StoredRecord| r.local.role == Role::Provider && r.local.peer == header.from;
-        if !requests.any(|r| theirs(&r)) {
-            return Ok(Ok(claim));
-        }
-        let answer = records.iter().find(|r| r.kind != RecordKind::Request && theirs(r));
-        Ok(Err(answer.map_or(Known::Open, |answer| Known::Answered(answer.sequence))))
-    }
-
-    /// What became of the request `id` with `digest` that the node `from` once sent (protocol P4.5). A request of which
-    /// nothing is recorded is promised never to be carried out.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the journal cannot be read.
-    pub async fn past(&self, from: &NodeId, id: MessageId, digest: Digest) -> Result<Past, StoreError> {
-        // First the claims, which know what is being recorded right now; then the journal, which knows what is older.
-        let claimed = self.claims.claimed_or_void(from, id, self.clock.now());
-        let records = self.store.exchange(id).await?;
-        let theirs = |r: &&StoredRecord| r.local.role == Role::Provider && r.local.peer == *from;
-        let recorded = records
-            .iter()
-            .filter(theirs)
-            .any(|r| r.kind == RecordKind::Request && r.manifest_digest == digest);
-        let answer = records.iter().find(|r| r.kind != RecordKind::Request && theirs(r));
-        Ok(match answer {
-            Some(answer) if recorded => Past::Answered(Box::new(answer.clone())),
-            _ if recorded || claimed => Past::Open,
-            _ => Past::Never,
-        })
     }
 
     /// Keeps room for the answer's record and a small body, before the service is called (protocol P4.4). For a bigger
@@ -231,27 +135,6 @@ impl Recorder {
     /// Says that the exchange is being carried out, until the guard is dropped: it may take as long as its bodies take.
     pub fn under_way(&self, role: Role, request: MessageId) -> UnderWay {
         self.under_way.begin(role, request)
-    }
-
-    /// The requests recorded before `before` that still have no answer and that nobody says to be carrying out.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the journal cannot be read.
-    pub async fn abandoned(&self, before: Timestamp) -> Result<Vec<OpenRequest>, StoreError> {
-        // Looked at first: one that ends meanwhile has its answer on record by the time the journal is read.
-        let under_way = self.under_way.now();
-        let records = self.store.replay(self.clock.now()).await?;
-        let mut open: Vec<StoredRecord> = Vec::new();
-        for record in records {
-            if record.kind == RecordKind::Request {
-                open.push(record);
-            } else {
-                let (role, request) = (record.local.role, record.local.request);
-                open.retain(|r| (r.local.role, r.local.request) != (role, request));
-            }
-        }
-        open.retain(|r| r.local.at < before && !under_way.contains(&(r.local.role, r.local.request)));
-        Ok(open.into_iter().map(|record| OpenRequest { record }).collect())
     }
 
     /// Provider: records an admitted request; durable when this returns.
@@ -492,17 +375,6 @@ impl Recorder {
         attach_statuses(&mut record, statuses);
         record
     }
-}
-
-/// What the provider's records say of a past request.
-#[derive(Debug, Clone)]
-pub enum Past {
-    /// The record of the answer.
-    Answered(Box<StoredRecord>),
-    /// Recorded, not answered yet.
-    Open,
-    /// Nothing on record.
-    Never,
 }
 
 /// The request that an unsigned fault ended: in hand, or found on record at start-up.

@@ -144,9 +144,14 @@ impl ProviderSide for Scripted {
             Some(1) => Ok(PastOutcome::Open),
             Some(2) => Ok(PastOutcome::Answered(Box::new(message(b"past", 3)), leaf(2))),
             Some(3) => Ok(PastOutcome::Answered(Box::new(message(b"past", BIG)), leaf(3))),
+            Some(4) => Ok(PastOutcome::Lost(lost())),
             _ => Err(the_fault()),
         }
     }
+}
+
+fn lost() -> Fault {
+    Fault::provider(FaultCode::OutcomeUnknown, "the answer is no longer kept")
 }
 
 fn the_fault() -> Fault {
@@ -400,5 +405,9 @@ async fn outcomes(link: &dyn PeerLink, node: &NodeEntry) -> Check {
         ensure(told == leaf(u64::from(first)), "with its leaf")?;
         ensure(node.auth_certificates.contains(&peer.fingerprint()), "and with who told it")?;
     }
+    ensure(
+        matches!(ask(4).await?, Ok((PastOutcome::Lost(fault), _)) if fault == lost()),
+        "an answer that cannot be given again is told as such",
+    )?;
     ensure(matches!(ask(9).await?, Err(LinkError::Broken(_))), "a fault is told as Broken")
 }

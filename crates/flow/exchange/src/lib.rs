@@ -5,6 +5,7 @@
 
 mod answer;
 mod call;
+mod closing;
 mod consumer;
 pub mod contract;
 mod deadline;

@@ -59,6 +59,8 @@ pub enum PastOutcome {
     Open,
     /// No such request was ever recorded: it was not carried out.
     Never,
+    /// It was answered, and the answer cannot be given again: this is the last word on it, OUTCOME_UNKNOWN.
+    Lost(Fault),
 }
 
 /// One turn of an exchange between two nodes, in either direction.

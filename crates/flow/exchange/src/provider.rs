@@ -77,8 +77,11 @@ impl ProviderSide for Provider {
             Past::Open => Ok(PastOutcome::Open),
             Past::Answered(record) => {
                 let leaf = record.leaf();
-                let parts = self.recorded_parts(record.sequence).await?;
-                Ok(PastOutcome::Answered(Box::new(parts), leaf))
+                match self.recorded_parts(record.sequence).await {
+                    Ok(parts) => Ok(PastOutcome::Answered(Box::new(parts), leaf)),
+                    Err(fault) if fault.code == FaultCode::OutcomeUnknown => Ok(PastOutcome::Lost(fault)),
+                    Err(fault) => Err(fault),
+                }
             }
         }
     }

@@ -18,6 +18,7 @@
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop where it stands")]
 
+mod anybody;
 pub mod authority;
 mod bus;
 pub mod direct_link;
@@ -31,6 +32,7 @@ mod node;
 pub mod registry;
 pub mod services;
 
+pub use anybody::Anybody;
 pub use bus::Bus;
 pub use federation::Federation;
 pub use memory_spool::MemorySpool;
