@@ -171,9 +171,11 @@ fn members(nodes: &[NodePapers]) -> Vec<MemberEntry> {
         });
         for subsystem in &node.hosted {
             if entry.subsystems.iter().all(|known| known.code != subsystem.code()) {
-                entry
-                    .subsystems
-                    .push(SubsystemEntry { code: subsystem.code().into(), name: subsystem.code().into() });
+                entry.subsystems.push(SubsystemEntry {
+                    code: subsystem.code().into(),
+                    name: subsystem.code().into(),
+                    disabled: false,
+                });
             }
         }
         let seals = node.seals.values().map(|seal| seal.certificate.fingerprint());
@@ -185,6 +187,8 @@ fn members(nodes: &[NodePapers]) -> Vec<MemberEntry> {
             log_key,
             versions: vec![1],
             serves: node.hosted.clone(),
+            suspended: false,
+            maintenance: None,
         });
     }
     members.into_values().collect()

@@ -30,7 +30,8 @@ pub use head::{
     may_replace,
 };
 pub use member::{
-    MemberEntry, MemberStatus, NodeEntry, SignCertificate, SubsystemEntry, Succession, SuccessionStep,
+    MAINTENANCE_MESSAGE_LIMIT, Maintenance, MemberEntry, MemberStatus, NodeEntry, SignCertificate,
+    SubsystemEntry, Succession, SuccessionStep, check_message,
 };
 pub use root::{Endorsed, Endorsement, Root, verify_root_chain};
 pub use trust_services::{ApprovedAuthority, Profile, TimestampAuthority, TrustServices, Usage};

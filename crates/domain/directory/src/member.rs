@@ -44,6 +44,8 @@ pub struct MemberEntry {
 pub enum MemberStatus {
     /// It takes part.
     Active,
+    /// It does not take part for now; what it has registered stays and comes back with it.
+    Suspended,
     /// It was closed; old evidence still verifies, calls to it are answered MOVED or refused.
     Closed,
 }
@@ -78,6 +80,9 @@ pub struct SubsystemEntry {
     pub code: String,
     /// What people call it.
     pub name: String,
+    /// Whether no node speaks for it for now, at its member's own request.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
 }
 
 /// A registered sign certificate.
@@ -107,7 +112,24 @@ pub struct NodeEntry {
     pub versions: Vec<u32>,
     /// The subsystems it speaks for; they may be other members' (hosting).
     pub serves: Vec<SubsystemId>,
+    /// Whether its TLS identities do not count for now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspended: bool,
+    /// While it is being worked on; callers are sent elsewhere or told the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<Maintenance>,
 }
+
+/// A node's pause at its operator's own request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Maintenance {
+    /// What callers are told, e.g. until when; at most 500 characters, may be empty.
+    pub message: String,
+}
+
+/// Longest message of a [`Maintenance`], in characters.
+pub const MAINTENANCE_MESSAGE_LIMIT: usize = 500;
 
 const WHAT: &str = "a member part";
 
@@ -167,6 +189,9 @@ impl MemberEntry {
             return Err(format!("node {} accepts no message version", node.id));
         }
         unique("served subsystem", node.serves.iter())?;
+        if let Some(pause) = &node.maintenance {
+            check_message(&pause.message)?;
+        }
         match node.serves.iter().find(|s| s.instance() != self.id.instance()) {
             Some(foreign) => Err(format!("node {} serves {foreign} of another instance", node.id)),
             None => Ok(()),
@@ -189,6 +214,19 @@ impl MemberEntry {
             Err("a subsystem is mapped from or to a third member".into())
         }
     }
+}
+
+/// Refuses a maintenance message that does not fit on a desk officer's screen.
+///
+/// # Errors
+/// The sentence says what a message looks like.
+pub fn check_message(text: &str) -> Result<(), String> {
+    if text.chars().count() > MAINTENANCE_MESSAGE_LIMIT || text.chars().any(char::is_control) {
+        return Err(format!(
+            "a maintenance message has at most {MAINTENANCE_MESSAGE_LIMIT} characters and no line breaks"
+        ));
+    }
+    Ok(())
 }
 
 /// Refuses a list that names one thing twice.

@@ -130,7 +130,8 @@ impl State {
             }
             Event::MemberClosed { id, successor } => self.close(id, successor.as_ref(), at)?,
             Event::SubsystemAdded { id, name } => {
-                let entry = SubsystemEntry { code: id.code().to_owned(), name: name.clone() };
+                let entry =
+                    SubsystemEntry { code: id.code().to_owned(), name: name.clone(), disabled: false };
                 self.change(&id.member())?.subsystems.push(entry);
             }
             Event::NodeRegistered { node } => self.change(&node.id.owner())?.nodes.push(entry(node)),
@@ -284,5 +285,7 @@ fn entry(node: &NewNode) -> NodeEntry {
         log_key: node.log_key,
         versions: node.versions.clone(),
         serves: node.serves.clone(),
+        suspended: false,
+        maintenance: None,
     }
 }

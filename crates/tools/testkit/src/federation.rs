@@ -252,6 +252,8 @@ fn entry_of(member: &MemberSpec, all: &[MemberSpec], papers: &BTreeMap<NodeId, P
             log_key: public(&ed25519(9)),
             versions: vec![1],
             serves: all.iter().filter(|m| m.node == *node).flat_map(|m| m.subsystems.clone()).collect(),
+            suspended: false,
+            maintenance: None,
         })
         .collect();
     MemberEntry {
@@ -265,7 +267,7 @@ fn entry_of(member: &MemberSpec, all: &[MemberSpec], papers: &BTreeMap<NodeId, P
         subsystems: member
             .subsystems
             .iter()
-            .map(|s| SubsystemEntry { code: s.code().to_owned(), name: s.code().to_owned() })
+            .map(|s| SubsystemEntry { code: s.code().to_owned(), name: s.code().to_owned(), disabled: false })
             .collect(),
         sign_certificates: vec![SignCertificate { fingerprint: seal.certificate.fingerprint(), der: None }],
         nodes: own,

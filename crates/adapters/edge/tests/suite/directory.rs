@@ -31,7 +31,11 @@ fn member(code: &str, status: MemberStatus, seed: u8) -> (String, Bytes) {
         valid_to: None,
         status,
         succession: None,
-        subsystems: vec![SubsystemEntry { code: "he-thong".into(), name: "Hệ thống".into() }],
+        subsystems: vec![SubsystemEntry {
+            code: "he-thong".into(),
+            name: "Hệ thống".into(),
+            disabled: false,
+        }],
         sign_certificates: vec![SignCertificate { fingerprint: Fingerprint([seed; 32]), der: None }],
         nodes: vec![],
         id: id.clone(),

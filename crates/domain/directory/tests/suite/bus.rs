@@ -41,7 +41,11 @@ pub(crate) fn member(code: &str, seed: u8) -> MemberEntry {
         valid_to: None,
         status: MemberStatus::Active,
         succession: None,
-        subsystems: vec![SubsystemEntry { code: "he-thong".into(), name: "Hệ thống".into() }],
+        subsystems: vec![SubsystemEntry {
+            code: "he-thong".into(),
+            name: "Hệ thống".into(),
+            disabled: false,
+        }],
         sign_certificates: vec![SignCertificate { fingerprint: Fingerprint([seed; 32]), der: None }],
         nodes: vec![NodeEntry {
             id: id.node("ss1").unwrap(),
@@ -50,6 +54,8 @@ pub(crate) fn member(code: &str, seed: u8) -> MemberEntry {
             log_key: Key::new(seed).public(),
             versions: vec![1],
             serves: vec![id.subsystem("he-thong").unwrap()],
+            suspended: false,
+            maintenance: None,
         }],
         id,
     }

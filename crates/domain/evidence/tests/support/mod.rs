@@ -443,7 +443,9 @@ fn member(code: &str, subsystem: &str, seal: Option<Fingerprint>, speaks: bool) 
         valid_to: None,
         status: MemberStatus::Active,
         succession: None,
-        subsystems: vec![SubsystemEntry { code: subsystem.into(), name: "Hệ thống".into() }],
+        subsystems: vec![SubsystemEntry {
+            code: subsystem.into(), name: "Hệ thống".into(), disabled: false
+        }],
         sign_certificates: seal
             .into_iter()
             .map(|fingerprint| SignCertificate { fingerprint, der: None })
@@ -455,6 +457,8 @@ fn member(code: &str, subsystem: &str, seal: Option<Fingerprint>, speaks: bool) 
             log_key: RootKey::new(3).public(),
             versions: vec![1],
             serves,
+            suspended: false,
+            maintenance: None,
         }],
         id,
     }
