@@ -8,9 +8,11 @@ mod big_bodies;
 mod calls;
 mod command_line;
 mod crash;
+mod declared;
 mod demo;
 #[allow(dead_code, reason = "shared with the suite of faults")]
 mod echo;
+mod enrolment;
 mod outages;
 mod renewal;
 mod rights;

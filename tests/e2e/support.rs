@@ -91,6 +91,7 @@ impl Bus {
             service: service.parse().unwrap(),
             method: method.parse::<MethodPattern>().unwrap(),
             path: path.parse::<PathGlob>().unwrap(),
+            conditions: truc_policy::Conditions::default(),
         };
         self.admin("G01").grant(&grant).await.unwrap();
     }

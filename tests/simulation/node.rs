@@ -61,7 +61,7 @@ pub(crate) async fn live(node: usize, world: Arc<World>) -> turmoil::Result {
     directory.set(Arc::clone(&papers().directory));
     let directory = directory as Arc<dyn CurrentDirectory>;
     let identity = Arc::new(Identity::new(&[Bytes::copy_from_slice(own.auth.der())], &own.auth_key)?);
-    identity.staple(&papers().statuses.of(&own.auth));
+    identity.staple(&own.auth.fingerprint(), &papers().statuses.of(&own.auth));
     let (connections, spool) = (Connections::default(), MemorySpool::for_tests());
     let network = || SimNetwork { node, journal: Arc::clone(&world.journal) };
     let links = PeerLinks::new(

@@ -11,8 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use truc_directory::{
-    ApprovedAuthority, Directory, MemberEntry, MemberStatus, NodeEntry, PublicKey, SignCertificate,
-    SubsystemEntry, V1,
+    Directory, MemberEntry, MemberStatus, NodeEntry, PublicKey, SignCertificate, SubsystemEntry, V1,
 };
 use truc_exchange::Seal;
 use truc_keys::{KeyInfo, KeyKind, KeyLabel, SignatureAlgorithm, Signer, SignerError};
@@ -210,9 +209,9 @@ pub(crate) struct Responder;
 impl StatusSource for Responder {
     async fn ocsp(
         &self,
+        _url: &str,
         certificate: &Certificate,
         _issuer: &Certificate,
-        _authority: &ApprovedAuthority,
     ) -> Result<Bytes, StatusSourceError> {
         Ok(papers().statuses.of(certificate))
     }

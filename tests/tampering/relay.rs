@@ -20,7 +20,10 @@ use truc_testkit::Bus;
 use truc_wire::peer::frame::Kind;
 use truc_wire::peer::peer_client::PeerClient;
 use truc_wire::peer::peer_server::{Peer, PeerServer};
-use truc_wire::peer::{BodyChunk, BodyReceived, FetchRequest, Frame, Open, OutcomeReply, OutcomeRequest};
+use truc_wire::peer::{
+    BodyChunk, BodyReceived, FetchRequest, Frame, HeadNote, Open, OutcomeReply, OutcomeRequest, PeerPart,
+    PeerPartsRequest,
+};
 
 use crate::hostile::{Accepted, client_tls, dial, server_tls};
 use crate::wire::Tape;
@@ -296,6 +299,7 @@ type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl Peer for Door {
     type ExchangeStream = Replies<Frame>;
     type FetchStream = Replies<BodyChunk>;
+    type PartsStream = Replies<PeerPart>;
 
     async fn exchange(
         &self,
@@ -345,5 +349,17 @@ impl Peer for Door {
             change(&mut reply, &inner.scene(u64::MAX));
         }
         Ok(Response::new(reply))
+    }
+
+    /// As a node that has no directory to show.
+    async fn heads(&self, _request: Request<HeadNote>) -> Result<Response<HeadNote>, Status> {
+        Ok(Response::new(HeadNote::default()))
+    }
+
+    async fn parts(
+        &self,
+        _request: Request<PeerPartsRequest>,
+    ) -> Result<Response<Self::PartsStream>, Status> {
+        Ok(Response::new(stream::empty().boxed()))
     }
 }

@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use truc_directory::Directory;
 use truc_evidence::{ExchangeSummary, Query, StoredRecord};
-use truc_model::MessageId;
+use truc_model::{MessageId, Timestamp};
 use truc_policy::{Policy, PolicyEvent, ServiceDefinition};
 
 use crate::fault::AdminFault;
 use crate::view::{DirectoryView, NodeStatus};
+
+/// Makes a decision from the policy in force; `None` when nothing is left to decide.
+pub type Decide = Box<dyn FnOnce(&Policy) -> Result<Option<PolicyEvent>, AdminFault> + Send>;
 
 /// What a node offers to its operators. Every call has a deadline set by the caller; a dropped read is harmless.
 #[async_trait]
@@ -29,6 +33,12 @@ pub trait AdminBackend: Send + Sync {
     /// The policy in force.
     fn policy(&self) -> Arc<Policy>;
 
+    /// The present moment.
+    fn now(&self) -> Timestamp;
+
+    /// The directory by which calls are judged; none before the first one came.
+    fn directory_in_force(&self) -> Option<Arc<Directory>>;
+
     /// The OpenAPI document of a service, fetched now from its `description_url`, under the service's own rules of TLS.
     ///
     /// # Errors
@@ -40,13 +50,19 @@ pub trait AdminBackend: Send + Sync {
         true
     }
 
-    /// Takes a decision: checks `event` against the policy in force, writes it to the journal under the name `actor`,
-    /// and puts the new policy in force, one decision at a time. When it returns `Ok`, the decision is durable and in
-    /// force; on an error nothing has changed. The API runs it to its end even when the caller goes away.
+    /// Takes a decision: has `make` make it from the policy in force, checks it against that, writes it to the journal under
+    /// the name `actor`, and puts the new policy in force, one decision at a time, so that nothing changes between `make` and
+    /// the effect. When it returns `Ok`, the decision (which it returns) is durable and in force; on an error nothing has
+    /// changed. The API runs it to its end even when the caller goes away.
     ///
     /// # Errors
-    /// [`AdminFault`]: from a [`truc_policy::PolicyError`] by `From`, or [`AdminFault::not_recorded`].
-    async fn decide(&self, event: PolicyEvent, actor: &str) -> Result<(), AdminFault>;
+    /// [`AdminFault`]: that of `make`, from a [`truc_policy::PolicyError`] by `From`, or [`AdminFault::not_recorded`].
+    async fn decide(&self, make: Decide, actor: &str) -> Result<Option<PolicyEvent>, AdminFault>;
+
+    /// What `/healthz` and `/metrics` tell; none and there are no such paths.
+    fn health(&self) -> Option<Arc<dyn crate::health::HealthSource>> {
+        None
+    }
 
     /// The exchanges that match, newest first.
     ///

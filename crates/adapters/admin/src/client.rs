@@ -13,14 +13,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use truc_directory::GroupMember;
-use truc_model::{MessageId, ServiceId, SubsystemId};
-use truc_policy::{GroupCode, RightId, ServiceDefinition};
+use truc_model::{MemberId, MessageId, ServiceId, SubsystemId};
+use truc_policy::{Conditions, GroupCode, RightId, ServiceDefinition};
 
 use crate::fault::FaultBody;
 use crate::view::{
-    AccessEntry, AccessFilter, DirectoryView, EvidenceEntry, EvidenceFilter, EvidenceShown, Grant,
-    GroupEntry, GroupFilter, GroupMemberBody, NewGroup, NodeStatus, Notice, Offered, Refreshed,
-    service_from_json, service_to_json,
+    AccessEntry, AccessFilter, CheckAnswer, CheckCall, DirectoryView, EvidenceEntry, EvidenceFilter,
+    EvidenceShown, Grant, GroupEntry, GroupFilter, GroupMemberBody, NewGroup, NodeStatus, Notice, Offered,
+    PlanView, PolicyFilter, PolicyText, Refreshed, SuccessionEntry, service_from_json, service_to_json,
 };
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -213,12 +213,63 @@ impl AdminClient {
         self.delete(&format!("/access/{id}")).await
     }
 
-    /// Revokes the right that says this.
+    /// Revokes the right that says this, whatever its conditions, as long as that is one right.
     ///
     /// # Errors
     /// [`ClientError`].
     pub async fn revoke_same(&self, grant: &Grant) -> Called<()> {
-        self.delete(&with_query("/access", grant)).await
+        let said = Grant { conditions: Conditions::default(), ..grant.clone() };
+        self.delete(&with_query("/access", &said)).await
+    }
+
+    /// Has a call judged without making it.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn check(&self, call: &CheckCall) -> Called<CheckAnswer> {
+        self.send(Method::POST, "/access/check", Some(call)).await
+    }
+
+    /// What closed members leave to their successors at this node and was not carried over yet.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn successions(&self) -> Called<Vec<SuccessionEntry>> {
+        self.get("/access/successions").await
+    }
+
+    /// Gives the successor of a closed member what that one has here.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn accept_succession(&self, of: &MemberId) -> Called<SuccessionEntry> {
+        let path = format!("/access/successions/{}", escaped(of.as_str(), true));
+        self.send(Method::POST, &path, None::<&()>).await
+    }
+
+    /// Services, groups and rights as one text, of the node or of one hosted member.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn export(&self, member: Option<&MemberId>) -> Called<PolicyText> {
+        let filter = PolicyFilter { member: member.cloned() };
+        self.get(&with_query("/policy", &filter)).await
+    }
+
+    /// What would change if the text were applied.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn plan(&self, text: &PolicyText) -> Called<PlanView> {
+        self.send(Method::POST, "/policy/plan", Some(text)).await
+    }
+
+    /// Makes the text so, if what is in force is still what its digest names.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn apply(&self, text: &PolicyText) -> Called<PlanView> {
+        self.send(Method::POST, "/policy/apply", Some(text)).await
     }
 
     /// The local groups that match.

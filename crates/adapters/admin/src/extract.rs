@@ -6,11 +6,12 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use truc_model::{ServiceId, SubsystemId};
+use truc_model::{MemberId, ServiceId, SubsystemId};
 use truc_policy::GroupCode;
 
 use crate::explain;
 use crate::fault::{AdminCode, AdminFault};
+use crate::router::POLICY_PATH;
 
 /// A JSON body; the media type must say so, which keeps plain forms of foreign web pages out.
 pub(crate) struct Body<T>(pub(crate) T);
@@ -22,11 +23,14 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         if media.split(';').next().unwrap_or_default().trim() != "application/json" {
             return Err(AdminFault::malformed("the body is JSON: send Content-Type: application/json"));
         }
+        let most = if request.uri().path().starts_with(POLICY_PATH) { "16 MiB" } else { "1 MiB" };
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
             let large = rejection.status() == AdminCode::TooLarge.status();
             let code = if large { AdminCode::TooLarge } else { AdminCode::Malformed };
-            let detail =
-                if large { "send at most 1 MiB" } else { "the body did not arrive whole: send it again" };
+            let detail = match large {
+                true => format!("send at most {most}"),
+                false => "the body did not arrive whole: send it again".to_owned(),
+            };
             AdminFault::new(code, detail)
         })?;
         let json: Value =
@@ -86,6 +90,17 @@ impl<S: Send + Sync> FromRequestParts<S> for GroupPath {
         let owner =
             SubsystemId::new(&instance, &class, &member, &subsystem).map_err(AdminFault::malformed)?;
         Ok(Self(owner, code.parse().map_err(AdminFault::malformed)?))
+    }
+}
+
+/// A member named by three path segments.
+pub(crate) struct MemberPath(pub(crate) MemberId);
+
+impl<S: Send + Sync> FromRequestParts<S> for MemberPath {
+    type Rejection = AdminFault;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, AdminFault> {
+        let [instance, class, member] = path_texts::<[String; 3], S>(parts, state).await?;
+        MemberId::new(&instance, &class, &member).map(Self).map_err(AdminFault::malformed)
     }
 }
 

@@ -49,8 +49,8 @@ codes! {
         vi "Thay đổi này không khớp với trạng thái hiện tại. Xem phần chi tiết."
         en "This change does not fit the present state. See the detail."
     TooLarge "TOO_LARGE" PAYLOAD_TOO_LARGE
-        vi "Nội dung yêu cầu vượt quá 1 MiB."
-        en "The request's body is larger than 1 MiB."
+        vi "Nội dung yêu cầu quá lớn. Xem phần chi tiết."
+        en "The request's body is too large. See the detail."
     DescriptionUnusable "DESCRIPTION_UNUSABLE" UNPROCESSABLE_ENTITY
         vi "Không lấy được hoặc không đọc được tài liệu OpenAPI của dịch vụ; chưa có gì thay đổi. Xem phần chi tiết."
         en "The service's OpenAPI document cannot be fetched or read; nothing was changed. See the detail."
@@ -142,8 +142,10 @@ impl From<PolicyError> for AdminFault {
             | PolicyError::RightExists(_)
             | PolicyError::GroupExists { .. }
             | PolicyError::GroupInUse { .. }
+            | PolicyError::Ambiguous(_)
             | PolicyError::AlreadyInGroup(_) => AdminCode::Conflict,
             PolicyError::ReservedCode(_)
+            | PolicyError::Nested
             | PolicyError::Definition { .. }
             | PolicyError::ForeignSubject(_) => AdminCode::Malformed,
         };

@@ -11,6 +11,7 @@ mod explain;
 mod extract;
 mod fault;
 mod handlers;
+pub mod health;
 mod plain;
 mod router;
 mod serve;
@@ -18,15 +19,16 @@ pub mod small_server;
 mod tokens;
 mod view;
 
-pub use backend::AdminBackend;
+pub use backend::{AdminBackend, Decide};
 pub use client::{AdminClient, ClientError};
 pub use fault::{AdminCode, AdminFault, FaultBody, FaultText};
-pub use router::{BODY_LIMIT, CONCURRENCY, REQUEST_DEADLINE, Route, routes};
+pub use router::{BODY_LIMIT, CONCURRENCY, POLICY_BODY_LIMIT, REQUEST_DEADLINE, Route, routes};
 pub use serve::serve;
 pub use tokens::{Role, TokenEntry, TokenError, TokenTable};
 pub use view::{
-    AccessEntry, AccessFilter, DirectoryStatus, DirectoryView, EvidenceEntry, EvidenceFilter, EvidenceRecord,
-    EvidenceShown, Grant, GroupEntry, GroupFilter, GroupMemberBody, GroupView, MemberView, NewGroup,
-    NodeStatus, NodeView, Notice, Offered, Refreshed, SubsystemView, freshness_word, service_from_json,
-    service_to_json,
+    AccessEntry, AccessFilter, CheckAnswer, CheckCall, CheckedRight, DirectoryStatus, DirectoryView,
+    EvidenceEntry, EvidenceFilter, EvidenceRecord, EvidenceShown, Grant, GroupEntry, GroupFilter,
+    GroupMemberBody, GroupView, MemberView, NewGroup, NodeStatus, NodeView, Notice, Offered, PlaceEntry,
+    PlanLine, PlanView, PolicyFilter, PolicyText, Refreshed, SubsystemView, SuccessionEntry, freshness_word,
+    service_from_json, service_to_json,
 };

@@ -12,15 +12,17 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
-use truc_policy::PolicyEvent;
+use truc_policy::{Policy, PolicyEvent};
 
 use crate::backend::AdminBackend;
 use crate::fault::{AdminCode, AdminFault};
-use crate::handlers::{access, evidence, general, groups, services};
+use crate::handlers::{access, declared, evidence, general, groups, services, successions};
 use crate::tokens::{Caller, Role, TokenTable};
 
 /// Largest request body, in bytes.
 pub const BODY_LIMIT: usize = 1024 * 1024;
+/// Largest text of a whole policy, with what JSON adds to it, in bytes.
+pub const POLICY_BODY_LIMIT: usize = 16 * 1024 * 1024;
 /// How long one request may take.
 pub const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
 /// Requests worked on at once; more are answered BUSY.
@@ -41,17 +43,48 @@ impl App {
         Arc::new(Self { backend, tokens, slots: Semaphore::new(CONCURRENCY), decisions })
     }
 
-    /// Takes a decision under the caller's name. It has a task of its own, so that a caller who goes away in the middle
-    /// cannot leave it in the journal and not in force.
+    /// The policy in force, as much of it as the caller may see.
+    pub(crate) fn policy(&self, caller: &Caller) -> Arc<Policy> {
+        let policy = self.backend.policy();
+        match &caller.member {
+            Some(member) => Arc::new(policy.of_member(member)),
+            None => policy,
+        }
+    }
+
+    /// Takes a decision under the caller's name.
     pub(crate) async fn decide(&self, event: PolicyEvent, caller: &Caller) -> Result<(), AdminFault> {
-        let (backend, actor, kind) = (Arc::clone(&self.backend), caller.name.clone(), event.kind());
-        let task = self.decisions.spawn(async move { backend.decide(event, &actor).await });
+        self.decide_with(caller, move |_| Ok(Some(event))).await.map(drop)
+    }
+
+    /// Has `make` make a decision from the policy in force, as much of it as the caller may see, and takes it under the
+    /// caller's name, if it is the caller's to take. It has a task of its own, so that a caller who goes away in the middle
+    /// cannot leave it in the journal and not in force.
+    pub(crate) async fn decide_with(
+        &self,
+        caller: &Caller,
+        make: impl FnOnce(&Policy) -> Result<Option<PolicyEvent>, AdminFault> + Send + 'static,
+    ) -> Result<Option<PolicyEvent>, AdminFault> {
+        let (backend, actor, member) =
+            (Arc::clone(&self.backend), caller.name.clone(), caller.member.clone());
+        let within = move |policy: &Policy| {
+            let Some(member) = member else { return make(policy) };
+            let part = policy.of_member(&member);
+            let event = make(&part)?;
+            // What is not of this member is not there for it, whatever the decision says.
+            event.iter().try_for_each(|event| part.apply(event).map(drop))?;
+            Ok(event)
+        };
+        let task = self.decisions.spawn(async move { backend.decide(Box::new(within), &actor).await });
         let outcome =
             task.await.map_err(|_| AdminFault::new(AdminCode::Internal, "the decision broke off"))?;
         match &outcome {
-            Ok(()) => tracing::info!(actor = caller.name, kind, "decision taken"),
+            Ok(event) => {
+                let kind = event.as_ref().map_or("none", PolicyEvent::kind);
+                tracing::info!(actor = caller.name, kind, "decision taken");
+            }
             Err(fault) => {
-                tracing::info!(actor = caller.name, kind, code = fault.code.as_str(), "decision refused")
+                tracing::info!(actor = caller.name, code = fault.code.as_str(), "decision refused");
             }
         }
         outcome
@@ -67,6 +100,8 @@ pub struct Route {
     pub path: &'static str,
     /// Who may use it.
     pub roles: &'static [Role],
+    /// Whether a token that is limited to one member may use it; it then sees and changes what is that member's.
+    pub limited: bool,
 }
 
 const STATUS: &[Role] = Role::ALL;
@@ -81,10 +116,20 @@ const ENABLE: &str = "/api/v1/services/{instance}/{class}/{member}/{subsystem}/{
 const GROUP: &str = "/api/v1/local-groups/{instance}/{class}/{member}/{subsystem}/{code}";
 const GROUP_MEMBERS: &str = "/api/v1/local-groups/{instance}/{class}/{member}/{subsystem}/{code}/members";
 
+const SUCCESSION: &str = "/api/v1/access/successions/{instance}/{class}/{member}";
+/// The declarative form.
+pub(crate) const POLICY_PATH: &str = "/api/v1/policy";
+
 /// A row with what answers it: a route cannot be added without saying who may use it.
 type Row = (Method, &'static str, &'static [Role], MethodRouter<Shared>);
 
-fn table() -> Vec<Row> {
+/// The routes that are for the whole node's operators only.
+fn of_the_node() -> Vec<Row> {
+    Vec::new()
+}
+
+/// The routes that a token limited to one member may use too: each handler asks `App` for what its caller may see.
+fn of_a_member() -> Vec<Row> {
     let get = |path, roles, handler| (Method::GET, path, roles, handler);
     let post = |path, roles, handler| (Method::POST, path, roles, handler);
     let delete = |path, roles, handler| (Method::DELETE, path, roles, handler);
@@ -103,6 +148,12 @@ fn table() -> Vec<Row> {
         post("/api/v1/access", MANAGE, on(MethodFilter::POST, access::grant)),
         delete("/api/v1/access", MANAGE, on(MethodFilter::DELETE, access::revoke_same)),
         delete("/api/v1/access/{id}", MANAGE, on(MethodFilter::DELETE, access::revoke)),
+        post("/api/v1/access/check", LISTS, on(MethodFilter::POST, access::check)),
+        get("/api/v1/access/successions", LISTS, on(MethodFilter::GET, successions::list)),
+        post(SUCCESSION, MANAGE, on(MethodFilter::POST, successions::accept)),
+        get(POLICY_PATH, LISTS, on(MethodFilter::GET, declared::export)),
+        post("/api/v1/policy/plan", MANAGE, long(on(MethodFilter::POST, declared::plan))),
+        post("/api/v1/policy/apply", MANAGE, long(on(MethodFilter::POST, declared::apply))),
         get("/api/v1/local-groups", LISTS, on(MethodFilter::GET, groups::list)),
         post("/api/v1/local-groups", MANAGE, on(MethodFilter::POST, groups::add)),
         delete(GROUP, MANAGE, on(MethodFilter::DELETE, groups::remove)),
@@ -114,16 +165,27 @@ fn table() -> Vec<Row> {
     ]
 }
 
+/// Takes a longer body.
+fn long(handler: MethodRouter<Shared>) -> MethodRouter<Shared> {
+    handler.layer(DefaultBodyLimit::max(POLICY_BODY_LIMIT))
+}
+
+/// Every row, with whether a limited token may use it.
+fn table() -> impl Iterator<Item = (Row, bool)> {
+    let limited = of_a_member().into_iter().map(|row| (row, true));
+    limited.chain(of_the_node().into_iter().map(|row| (row, false)))
+}
+
 /// The authorisation matrix, one row per method and path.
 pub fn routes() -> Vec<Route> {
-    table().into_iter().map(|(method, path, roles, _)| Route { method, path, roles }).collect()
+    table().map(|((method, path, roles, _), limited)| Route { method, path, roles, limited }).collect()
 }
 
 /// The API over `app`.
 pub(crate) fn router(app: Shared) -> Router {
     let mut router = Router::new();
-    for (_, path, roles, handler) in table() {
-        let role_check = from_fn(move |request: Request, next: Next| permit(roles, request, next));
+    for ((_, path, roles, handler), limited) in table() {
+        let role_check = from_fn(move |request: Request, next: Next| permit(roles, limited, request, next));
         router = router.route(path, handler.route_layer(role_check));
     }
     router
@@ -174,9 +236,14 @@ fn authenticate(app: &App, request: &Request) -> Result<Caller, AdminFault> {
     })
 }
 
-/// Lets the request through when the caller's role is in the route's row.
-async fn permit(roles: &'static [Role], request: Request, next: Next) -> Response {
+/// Lets the request through when the caller's role is in the route's row, and the route is open to limited tokens if it is
+/// one.
+async fn permit(roles: &'static [Role], limited: bool, request: Request, next: Next) -> Response {
     match request.extensions().get::<Caller>() {
+        Some(Caller { member: Some(member), .. }) if !limited => {
+            let detail = format!("this token is limited to {member}; this is for the whole node's operators");
+            AdminFault::new(AdminCode::Forbidden, detail).into_response()
+        }
         Some(caller) if roles.contains(&caller.role) => next.run(request).await,
         Some(caller) => {
             let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();

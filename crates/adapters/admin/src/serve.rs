@@ -29,7 +29,11 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) {
     let decisions = TaskTracker::new();
-    let router = router(App::new(backend, tokens, decisions.clone()));
+    let health = backend.health();
+    let mut router = router(App::new(backend, tokens, decisions.clone()));
+    if let Some(health) = health {
+        router = router.merge(crate::health::router(health));
+    }
     small_server::serve(listener, router, LIMITS, shutdown).await;
     decisions.close();
     if tokio::time::timeout(LIMITS.drain, decisions.wait()).await.is_err() {

@@ -2,6 +2,7 @@
 
 use ring::hmac;
 use serde::{Deserialize, Serialize};
+use truc_model::MemberId;
 use zeroize::Zeroizing;
 
 /// Shortest token, in characters; 32 random characters cannot be guessed over a network.
@@ -44,6 +45,8 @@ pub struct TokenEntry {
     pub name: String,
     /// What it permits.
     pub role: Role,
+    /// The hosted member to whose affairs it is limited; none for the whole node.
+    pub member: Option<MemberId>,
     /// The token itself; forgotten once the table is made.
     pub token: Zeroizing<String>,
 }
@@ -78,6 +81,8 @@ pub enum TokenError {
 pub(crate) struct Caller {
     pub(crate) name: String,
     pub(crate) role: Role,
+    /// The only member whose affairs it may see and change.
+    pub(crate) member: Option<MemberId>,
 }
 
 /// The tokens in force. It keeps no token, only HMAC-SHA-256 values under a key of this process, compared in constant
@@ -103,7 +108,7 @@ impl TokenTable {
     }
 
     fn add(&mut self, entry: TokenEntry) -> Result<(), TokenError> {
-        let TokenEntry { name, role, token } = entry;
+        let TokenEntry { name, role, member, token } = entry;
         let fit = |b: u8| b.is_ascii_alphanumeric() || b"._-@".contains(&b);
         if !(1..=64).contains(&name.len()) || !name.bytes().all(fit) {
             return Err(TokenError::Name(name));
@@ -121,7 +126,7 @@ impl TokenTable {
             return Err(TokenError::Shared(other.name.clone(), name));
         }
         let tag = hmac::sign(&self.key, token.as_bytes());
-        self.rows.push((Caller { name, role }, tag));
+        self.rows.push((Caller { name, role, member }, tag));
         Ok(())
     }
 
@@ -137,7 +142,12 @@ mod tests {
     use super::*;
 
     fn entry(name: &str, token: &str) -> TokenEntry {
-        TokenEntry { name: name.into(), role: Role::Auditor, token: Zeroizing::new(token.into()) }
+        TokenEntry {
+            name: name.into(),
+            role: Role::Auditor,
+            member: None,
+            token: Zeroizing::new(token.into()),
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
@@ -15,12 +15,14 @@ use tonic::transport::Channel;
 use truc_directory::{Anchor, Directory, PART_LIMIT_BYTES, PartRef, RegistryAddress};
 use truc_model::{Clock, Digest};
 use truc_wire::registry::registry_client::RegistryClient;
-use truc_wire::registry::{HeadUpdate, PartsRequest, WatchRequest};
+use truc_wire::registry::{HeadUpdate, Part, PartsRequest, WatchRequest};
 
-use crate::connect::{connect, sentence};
+use crate::backoff::Backoff;
+use crate::connect::{CONNECT, connect, sentence};
 use crate::folder::{DirectoryFolder, FolderError};
 use crate::handle::{DirectoryHandle, Publisher};
-use crate::update::{Desk, HighestSeen, Refused, Source};
+use crate::litter::Litter;
+use crate::update::{Desk, HighestSeen, Offer, Refused, Source};
 
 /// Longest message taken from the registry: a head of 100,000 parts, or a part with its envelope.
 const MESSAGE_LIMIT: usize = 32 * 1024 * 1024;
@@ -38,12 +40,14 @@ pub struct SyncConfig {
     pub anchor: Anchor,
     /// How long a first start, without a cache, waits for the registry.
     pub first_deadline: Duration,
-    /// Wait before the first new attempt; doubles up to `max_backoff`.
+    /// How long an address may take to connect, TLS included; after that the next one has its turn.
+    pub connect: Duration,
+    /// Wait before all addresses are tried anew; doubles up to `max_backoff`, cut by chance to between half and the whole.
     pub min_backoff: Duration,
-    /// Longest wait between attempts.
+    /// Longest wait between attempts. Where no stream stays open for this long (a middlebox cuts it, or holds back what
+    /// flows in it), the node in effect polls: it opens one as often as this, which brings the head in force at once.
     pub max_backoff: Duration,
-    /// A stream this long without a head is given up and opened again: the registry signs every 60 s, so this is also
-    /// the polling fallback.
+    /// A stream this long without a head is given up and opened again; the registry signs every 60 s.
     pub silence: Duration,
     /// Limit for one answer of the registry.
     pub answer: Duration,
@@ -56,6 +60,7 @@ impl SyncConfig {
             folder,
             anchor,
             first_deadline: Duration::from_secs(30),
+            connect: CONNECT,
             min_backoff: Duration::from_millis(500),
             max_backoff: Duration::from_secs(30),
             silence: Duration::from_secs(150),
@@ -103,7 +108,8 @@ impl DirectorySync {
     ) -> Result<(DirectoryHandle, Self), SyncError> {
         let folder = DirectoryFolder::open(&config.folder)?;
         folder.set_anchor(&config.anchor)?;
-        let desk = Desk { anchor: config.anchor.clone(), folder, highest, clock };
+        let litter = Litter::default();
+        let desk = Desk { anchor: config.anchor.clone(), folder: folder.clone(), highest, clock, litter };
         let cached = match desk.cached().await {
             Ok(cached) => cached,
             Err(refused) => {
@@ -111,13 +117,19 @@ impl DirectorySync {
                 None
             }
         };
-        let mut follower = Follower { config, desk, next: 0 };
-        let first = match cached {
+        let mut follower = Follower { config, desk, at: 0 };
+        let first = Arc::new(match cached {
             Some(directory) => directory,
             None => follower.first().await?,
-        };
+        });
+        let in_force = Arc::clone(&first);
+        let found = spawn_blocking(move || Litter::found(&folder, Some(&in_force))).await;
+        match found {
+            Ok(found) => follower.desk.litter = found?,
+            Err(error) => tracing::error!(%error, "the folder of the directory was not looked through"),
+        }
         tracing::info!(epoch = first.epoch(), version = first.version(), "directory in force");
-        let (publisher, handle) = Publisher::new(Arc::new(first));
+        let (publisher, handle) = Publisher::new(first);
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
@@ -138,31 +150,53 @@ impl DirectorySync {
 struct Follower {
     config: SyncConfig,
     desk: Desk,
-    next: usize,
+    /// Which address has its turn: the one that serves well keeps it, one that does not loses it.
+    at: usize,
+}
+
+/// How one connection ended.
+struct Ended {
+    why: String,
+    /// Since when it had been serving well; none when it never did.
+    served_since: Option<Instant>,
+}
+
+impl From<String> for Ended {
+    fn from(why: String) -> Self {
+        Self { why, served_since: None }
+    }
 }
 
 impl Follower {
-    /// The addresses in turn.
-    fn address(&mut self) -> Option<RegistryAddress> {
+    fn address(&self) -> Option<&RegistryAddress> {
         let registry = &self.config.anchor.registry;
-        let address = registry.get(self.next % registry.len().max(1)).cloned();
-        self.next = self.next.wrapping_add(1);
-        address
+        registry.get(self.at % registry.len().max(1))
+    }
+
+    /// The next address has its turn. Whether all have had theirs.
+    fn pass_on(&mut self) -> bool {
+        self.at = (self.at + 1) % self.config.anchor.registry.len().max(1);
+        self.at == 0
+    }
+
+    fn backoff(&self) -> Backoff {
+        Backoff::new(self.config.min_backoff, self.config.max_backoff)
     }
 
     /// The first directory of a node without a cache.
     async fn first(&mut self) -> Result<Directory, SyncError> {
         let deadline = Instant::now() + self.config.first_deadline;
         let mut why = String::from("no attempt was made");
-        let mut backoff = self.config.min_backoff;
+        let mut backoff = self.backoff();
         while Instant::now() < deadline {
             match timeout(deadline - Instant::now(), self.first_attempt()).await {
                 Ok(Ok(directory)) => return Ok(directory),
                 Ok(Err(refused)) => why = refused,
                 Err(_) => break,
             }
-            sleep(backoff.min(deadline.saturating_duration_since(Instant::now()))).await;
-            backoff = (backoff * 2).min(self.config.max_backoff);
+            if self.pass_on() {
+                sleep(backoff.wait().min(deadline.saturating_duration_since(Instant::now()))).await;
+            }
         }
         let registry =
             self.config.anchor.registry.iter().map(|r| r.address.as_str()).collect::<Vec<_>>().join(", ");
@@ -171,53 +205,53 @@ impl Follower {
 
     async fn first_attempt(&mut self) -> Result<Directory, String> {
         let (remote, mut stream) = self.open(0, 0).await?;
-        let update = self.next_head(&mut stream, self.config.answer).await?;
-        let considered = self.desk.consider(&update, None, &remote).await.map_err(|r| r.to_string())?;
+        let offer = self.next_head(&mut stream, self.config.answer).await?;
+        let considered = self.desk.consider(offer, None, &remote).await.map_err(|r| r.to_string())?;
         considered.ok_or_else(|| "the registry offered nothing".to_owned())
     }
 
     /// Follows until dropped.
     async fn follow(mut self, publisher: Publisher) {
-        let mut backoff = self.config.min_backoff;
+        let mut backoff = self.backoff();
         loop {
-            let mut accepted = false;
-            let why = self.watch(&publisher, &mut accepted).await;
+            let Ended { why, served_since } = self.watch(&publisher).await;
             tracing::warn!(why, "the registry is away; going on with the directory in force");
             publisher.status(|s| {
                 s.connected = false;
                 s.last_error = Some(why);
             });
-            if accepted {
-                backoff = self.config.min_backoff;
+            // A stream that does not last is no reason to ask again at once: that is polling, and has its pace.
+            if served_since.is_some_and(|since| since.elapsed() >= self.config.max_backoff) {
+                backoff.reset();
             }
-            sleep(backoff).await;
-            backoff = (backoff * 2).min(self.config.max_backoff);
+            let all_had_their_turn = served_since.is_some() || self.pass_on();
+            if all_had_their_turn {
+                sleep(backoff.wait()).await;
+            }
         }
     }
 
-    /// One connection's life; ends with the reason why it ended. `accepted` tells whether it brought anything good.
-    async fn watch(&mut self, publisher: &Publisher, accepted: &mut bool) -> String {
+    /// One connection's life.
+    async fn watch(&mut self, publisher: &Publisher) -> Ended {
         let current = publisher.current();
         let (remote, mut stream) = match self.open(current.epoch(), current.version()).await {
             Ok(opened) => opened,
-            Err(why) => return why,
+            Err(why) => return why.into(),
         };
         let mut limit = self.config.answer;
+        let mut served_since = None;
         loop {
-            let offered = match self.next_head(&mut stream, limit).await {
-                Ok(offered) => offered,
-                Err(why) => return why,
+            let offer = match self.next_head(&mut stream, limit).await {
+                Ok(offer) => offer,
+                Err(why) => return Ended { why, served_since },
             };
             limit = self.config.silence;
             let current = publisher.current();
-            match self.desk.consider(&offered, Some(&current), &remote).await {
+            match self.desk.consider(offer, Some(&current), &remote).await {
                 Ok(Some(directory)) => {
                     if directory.version() != current.version() {
-                        tracing::info!(
-                            epoch = directory.epoch(),
-                            version = directory.version(),
-                            "directory in force"
-                        );
+                        let (epoch, version) = (directory.epoch(), directory.version());
+                        tracing::info!(epoch, version, "directory in force");
                     }
                     publisher.publish(Arc::new(directory));
                 }
@@ -225,14 +259,14 @@ impl Follower {
                 Err(Refused::Rollback(rollback)) => {
                     tracing::error!(%rollback, "DIRECTORY ALARM: the registry's offer is refused");
                     publisher.status(|s| s.alarm = Some(rollback.to_string()));
-                    return rollback.to_string();
+                    return rollback.to_string().into();
                 }
                 Err(refused) => {
                     tracing::error!(%refused, "the registry's directory is refused");
-                    return refused.to_string();
+                    return refused.to_string().into();
                 }
             }
-            *accepted = true;
+            served_since.get_or_insert_with(Instant::now);
             publisher.status(|s| {
                 s.connected = true;
                 s.last_error = None;
@@ -240,23 +274,42 @@ impl Follower {
         }
     }
 
-    async fn open(&mut self, epoch: u64, version: u64) -> Result<(Remote, Streaming<HeadUpdate>), String> {
+    async fn open(&self, epoch: u64, version: u64) -> Result<(Remote, Streaming<HeadUpdate>), String> {
         let address = self.address().ok_or("the anchor names no registry")?;
-        let channel = connect(&address).await.map_err(|e| format!("{}: {e}", address.address))?;
+        let channel =
+            connect(address, self.config.connect).await.map_err(|e| format!("{}: {e}", address.address))?;
         let client = RegistryClient::new(channel).max_decoding_message_size(MESSAGE_LIMIT);
         let answer = timeout(self.config.answer, client.clone().watch(WatchRequest { epoch, version })).await;
         let stream = answer.map_err(|_| silent(self.config.answer))?.map_err(|e| sentence(&e))?.into_inner();
         Ok((Remote { client, answer: self.config.answer }, stream))
     }
 
-    async fn next_head(&self, stream: &mut Streaming<HeadUpdate>, limit: Duration) -> Result<Bytes, String> {
+    async fn next_head(&self, stream: &mut Streaming<HeadUpdate>, limit: Duration) -> Result<Offer, String> {
         match timeout(limit, stream.message()).await {
             Err(_) => Err(silent(limit)),
             Ok(Err(status)) => Err(sentence(&status)),
             Ok(Ok(None)) => Err("the registry ended the stream".to_owned()),
-            Ok(Ok(Some(update))) => Ok(update.signed_head),
+            Ok(Ok(Some(update))) => Ok(offer(update)),
         }
     }
+}
+
+fn offer(update: HeadUpdate) -> Offer {
+    let HeadUpdate { signed_head, parts } = update;
+    Offer { signed_head, parts: parts.iter().map(|part| own(&part.content)).collect() }
+}
+
+/// The part's content, if it is what was asked for, whatever the message says that it is.
+fn checked(expected: &PartRef, part: &Part) -> Result<Bytes, String> {
+    if part.content.len() as u64 != expected.size || Digest::of(&part.content) != expected.digest {
+        return Err(format!("part {} is not what the head lists", expected.name));
+    }
+    Ok(own(&part.content))
+}
+
+/// What stays in memory must not keep the buffer alive that it came in.
+fn own(content: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(content)
 }
 
 fn silent(limit: Duration) -> String {
@@ -295,11 +348,11 @@ impl Remote {
             let message = timeout(self.answer, stream.message()).await.map_err(|_| silent(self.answer))?;
             let part =
                 message.map_err(|e| sentence(&e))?.ok_or("the registry sent fewer parts than asked for")?;
-            if part.content.len() as u64 != expected.size || Digest::of(&part.content) != expected.digest {
-                return Err(format!("part {} is not what the head lists", expected.name));
-            }
-            got.insert(expected.digest, part.content);
+            got.insert(expected.digest, checked(expected, &part)?);
         }
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,18 +14,18 @@ use tonic::transport::{Channel, Endpoint};
 use truc_directory::RegistryAddress;
 use truc_model::Fingerprint;
 
-/// Limit for connecting, TLS included.
-const CONNECT: Duration = Duration::from_secs(10);
+/// The usual limit for connecting, TLS included.
+pub(crate) const CONNECT: Duration = Duration::from_secs(5);
 
 /// Opens a channel. A wrong certificate fails here: the TLS client checks the server before anything is sent.
-pub(crate) async fn connect(registry: &RegistryAddress) -> Result<Channel, String> {
+pub(crate) async fn connect(registry: &RegistryAddress, limit: Duration) -> Result<Channel, String> {
     let config = Arc::new(client_config(registry.tls_certificate)?);
     let address = registry.address.clone();
     let name = server_name(&address)?;
     // The URI says http because TLS is ours: tonic would add its own on top of https.
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|e| e.to_string())?
-        .connect_timeout(CONNECT)
+        .connect_timeout(limit)
         .http2_keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(10))
         .keep_alive_while_idle(true);
@@ -37,8 +37,8 @@ pub(crate) async fn connect(registry: &RegistryAddress) -> Result<Channel, Strin
             TlsConnector::from(config).connect(name, tcp).await.map(TokioIo::new)
         }
     });
-    let connected = tokio::time::timeout(CONNECT, endpoint.connect_with_connector(connector)).await;
-    connected.map_err(|_| format!("no answer within {} s", CONNECT.as_secs()))?.map_err(|e| sentence(&e))
+    let connected = tokio::time::timeout(limit, endpoint.connect_with_connector(connector)).await;
+    connected.map_err(|_| format!("no answer within {} s", limit.as_secs_f64()))?.map_err(|e| sentence(&e))
 }
 
 /// The whole chain of causes: tonic's own text says "transport error" only.

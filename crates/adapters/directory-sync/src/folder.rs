@@ -51,6 +51,9 @@ pub struct DirectoryFolder {
     root: PathBuf,
 }
 
+/// So many parts are synced one by one; more by syncing the file system once.
+const FEW: usize = 64;
+
 /// Distinguishes temporary files of one process.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
@@ -78,6 +81,75 @@ impl DirectoryFolder {
         Ok(digest)
     }
 
+    /// Keeps many parts at once: one wait for the disk instead of one for each.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`].
+    pub fn put_all(&self, parts: &[Bytes]) -> Result<(), FolderError> {
+        if parts.len() <= FEW {
+            return parts.iter().try_for_each(|bytes| self.put(bytes).map(|_| ()));
+        }
+        for bytes in parts {
+            let digest = Digest::of(bytes);
+            if self.get(&digest)?.is_none() {
+                self.write_unsynced(&self.part_path(&digest), bytes)?;
+            }
+        }
+        let folder = self.root.join("parts");
+        let synced = File::open(&folder).and_then(|opened| Ok(rustix::fs::syncfs(opened)?));
+        synced.map_err(|source| FolderError::Io { path: folder, source })
+    }
+
+    /// Takes a part away, if it is there.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`].
+    pub(crate) fn remove(&self, digest: &Digest) -> Result<(), FolderError> {
+        remove(&self.part_path(digest))
+    }
+
+    /// Takes the head kept of a version away, if it is there.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`].
+    pub(crate) fn remove_version(&self, epoch: u64, version: u64) -> Result<(), FolderError> {
+        remove(&self.version_path(epoch, version))
+    }
+
+    /// All parts here, the oldest first. Clears away what a crash left half written.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`].
+    pub(crate) fn parts_by_age(&self) -> Result<Vec<Digest>, FolderError> {
+        let mut found = Vec::new();
+        for (name, path) in names_in(&self.root.join("parts"))? {
+            match name.parse::<Digest>() {
+                Ok(digest) => {
+                    let changed = fs::metadata(&path).and_then(|m| m.modified());
+                    found.push((changed.map_err(|source| FolderError::Io { path, source })?, digest));
+                }
+                Err(_) => remove(&path)?,
+            }
+        }
+        found.sort_unstable();
+        Ok(found.into_iter().map(|(_, digest)| digest).collect())
+    }
+
+    /// The versions whose heads are kept, in order.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`].
+    pub(crate) fn versions(&self) -> Result<Vec<(u64, u64)>, FolderError> {
+        let number = |name: &str| {
+            let (epoch, version) = name.split_once('.')?;
+            Some((epoch.parse().ok()?, version.parse().ok()?))
+        };
+        let names = names_in(&self.root.join("heads"))?;
+        let mut found: Vec<(u64, u64)> = names.iter().filter_map(|(name, _)| number(name)).collect();
+        found.sort_unstable();
+        Ok(found)
+    }
+
     /// The part with this digest. A file whose bytes no longer have the digest counts as absent.
     ///
     /// # Errors
@@ -98,7 +170,17 @@ impl DirectoryFolder {
     /// [`FolderError::Io`], or [`FolderError::Format`] for bytes that are no head.
     pub fn set_head(&self, signed_head: &Bytes) -> Result<(), FolderError> {
         let head = self.read_head(signed_head)?;
-        let kept = self.version_path(head.epoch, head.version);
+        self.set_head_of(head.epoch, head.version, signed_head)
+    }
+
+    /// As [`DirectoryFolder::set_head`], for a head that was read already.
+    pub(crate) fn set_head_of(
+        &self,
+        epoch: u64,
+        version: u64,
+        signed_head: &Bytes,
+    ) -> Result<(), FolderError> {
+        let kept = self.version_path(epoch, version);
         if !kept.exists() {
             self.write(&kept, signed_head)?;
         }
@@ -175,14 +257,31 @@ impl DirectoryFolder {
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
+        let folder = path.parent().unwrap_or(&self.root);
+        self.beside(path, bytes, |file, beside| {
+            file.sync_all()?;
+            fs::rename(beside, path)?;
+            File::open(folder)?.sync_all()
+        })
+    }
+
+    fn write_unsynced(&self, path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
+        self.beside(path, bytes, |_, beside| fs::rename(beside, path))
+    }
+
+    /// Writes beside the place and lets `settle` bring the file there.
+    fn beside(
+        &self,
+        path: &Path,
+        bytes: &[u8],
+        settle: impl FnOnce(&File, &Path) -> io::Result<()>,
+    ) -> Result<(), FolderError> {
         let failed = |source| FolderError::Io { path: path.to_path_buf(), source };
         let folder = path.parent().unwrap_or(&self.root);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let beside = folder.join(format!(".{}-{number}.tmp", std::process::id()));
         let written = File::create(&beside)
-            .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-            .and_then(|()| fs::rename(&beside, path))
-            .and_then(|()| File::open(folder)?.sync_all());
+            .and_then(|mut file| file.write_all(bytes).and_then(|()| settle(&file, &beside)));
         if written.is_err() {
             // The refusal itself is what is reported; a leftover is harmless.
             let _ = fs::remove_file(&beside);
@@ -197,4 +296,20 @@ fn read(path: &Path) -> Result<Option<Bytes>, FolderError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(FolderError::Io { path: path.to_path_buf(), source }),
     }
+}
+
+fn remove(path: &Path) -> Result<(), FolderError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(FolderError::Io { path: path.to_path_buf(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn names_in(folder: &Path) -> Result<Vec<(String, PathBuf)>, FolderError> {
+    let read = fs::read_dir(folder).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
+    let entries = read.map_err(|source| FolderError::Io { path: folder.to_path_buf(), source })?;
+    let named = |e: fs::DirEntry| Some((e.file_name().into_string().ok()?, e.path()));
+    Ok(entries.into_iter().filter_map(named).collect())
 }

@@ -5,15 +5,20 @@
 //! highest version ever seen ([`HighestSeen`], kept in the node's journal) is never undercut. While the registry is away
 //! the node goes on with what it has. This crate must not decide what is in a directory.
 
+mod announce;
+mod backoff;
 mod client;
 mod connect;
 mod folder;
 mod handle;
+mod litter;
 mod server;
+mod submit;
 mod update;
 
 pub use client::{DirectorySync, SyncConfig, SyncError};
 pub use folder::{DirectoryFolder, FolderError};
 pub use handle::{DirectoryHandle, SyncStatus};
 pub use server::{Publication, RegistryServer, ServeError};
+pub use submit::{DOCUMENT_LIMIT, RequestDesk, SubmitClient, SubmitRefusal};
 pub use update::{HighestSeen, Refused};

@@ -1,4 +1,4 @@
-//! The registry's gRPC door: own TLS 1.3 acceptor, `Watch` and `Parts`.
+//! The registry's gRPC door: own TLS 1.3 acceptor, `Watch`, `Parts` and `Submit`.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,7 +25,10 @@ use tonic::{Request, Response, Status};
 use truc_model::Digest;
 use truc_places::{AtWork, Place, Places};
 use truc_wire::registry::registry_server::{Registry, RegistryServer as Generated};
-use truc_wire::registry::{HeadUpdate, Part, PartsRequest, WatchRequest};
+use truc_wire::registry::{HeadUpdate, Part, PartsRequest, SubmitAnswer, SubmitRequest, WatchRequest};
+
+use crate::announce::{Announcer, News};
+use crate::submit::{DOCUMENT_LIMIT, RequestDesk, Submissions};
 
 /// Connections at once, half of them from one address. When there is no place, the one on which nothing has been asked for
 /// longest makes way.
@@ -42,8 +45,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const DRAIN: Duration = Duration::from_secs(5);
 /// Most parts in one request.
 const PARTS_LIMIT: usize = 1024;
-/// Longest request: [`PARTS_LIMIT`] digests with their framing.
-const REQUEST_LIMIT: usize = 64 * 1024;
+/// Longest request: a document, or [`PARTS_LIMIT`] digests, with their framing.
+const REQUEST_LIMIT: usize = DOCUMENT_LIMIT + 1024;
 
 /// What is published; the registry keeps it.
 #[async_trait]
@@ -73,6 +76,7 @@ pub enum ServeError {
 pub struct RegistryServer {
     tls: Arc<ServerConfig>,
     publication: Arc<dyn Publication>,
+    requests: Option<Arc<Submissions>>,
 }
 
 impl RegistryServer {
@@ -93,7 +97,14 @@ impl RegistryServer {
         tls.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         tls.send_tls13_tickets = 0;
         tls.max_early_data_size = 0;
-        Ok(Self { tls: Arc::new(tls), publication })
+        Ok(Self { tls: Arc::new(tls), publication, requests: None })
+    }
+
+    /// The same door taking management requests, too.
+    #[must_use]
+    pub fn with_requests(mut self, desk: Arc<dyn RequestDesk>) -> Self {
+        self.requests = Some(Arc::new(Submissions::new(desk)));
+        self
     }
 
     /// Serves on `listener` until `stop`.
@@ -103,8 +114,15 @@ impl RegistryServer {
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> Result<(), ServeError> {
         let (sender, incoming) = mpsc::channel(64);
         let acceptor = tokio::spawn(accept(listener, TlsAcceptor::from(self.tls), sender, stop.clone()));
-        let service = Generated::new(Service { publication: self.publication, stop: stop.clone() })
-            .max_decoding_message_size(REQUEST_LIMIT);
+        let (announcer, news) = Announcer::new(Arc::clone(&self.publication));
+        let announcing = tokio::spawn(announcer.run(stop.clone()));
+        let service = Generated::new(Service {
+            publication: self.publication,
+            news,
+            requests: self.requests,
+            stop: stop.clone(),
+        })
+        .max_decoding_message_size(REQUEST_LIMIT);
         let server = Server::builder()
             .http2_keepalive_interval(Some(Duration::from_secs(20)))
             .http2_keepalive_timeout(Some(Duration::from_secs(10)))
@@ -123,8 +141,10 @@ impl RegistryServer {
             () = bounded => Ok(()),
         };
         stop.cancel();
-        if let Err(error) = acceptor.await {
-            tracing::error!(%error, "the acceptor did not end well");
+        for (what, task) in [("acceptor", acceptor), ("announcer", announcing)] {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "the {what} did not end well");
+            }
         }
         outcome
     }
@@ -184,6 +204,8 @@ async fn shake(tls: TlsAcceptor, tcp: TcpStream) -> std::io::Result<TlsStream<Tc
 
 struct Service {
     publication: Arc<dyn Publication>,
+    news: watch::Receiver<Arc<News>>,
+    requests: Option<Arc<Submissions>>,
     stop: CancellationToken,
 }
 
@@ -195,10 +217,13 @@ impl Registry for Service {
     type PartsStream = Answer<Part>;
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let heads = WatchStream::new(self.publication.heads())
-            .map(|signed_head| Ok(HeadUpdate { signed_head }))
+        let work = work_on(&request);
+        let WatchRequest { epoch, version } = request.into_inner();
+        let mut held = (epoch, version);
+        let heads = WatchStream::new(self.news.clone())
+            .map(move |news| Ok(news.update_for(&mut held)))
             .take_until(self.stop.clone().cancelled_owned());
-        let heads = while_at_work(heads, work_on(&request));
+        let heads = while_at_work(heads, work);
         Ok(Response::new(Box::pin(heads)))
     }
 
@@ -215,6 +240,16 @@ impl Registry for Service {
             .then(move |digest| one_part(Arc::clone(&publication), digest))
             .take_until(self.stop.clone().cancelled_owned());
         Ok(Response::new(Box::pin(while_at_work(parts, work))))
+    }
+
+    async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<SubmitAnswer>, Status> {
+        let _work = work_on(&request);
+        let requests = self.requests.as_ref();
+        let requests =
+            requests.ok_or_else(|| Status::unimplemented("this door takes no management requests"))?;
+        let from = request.extensions().get::<Arc<Place>>().map(|place| place.address());
+        let standing = requests.take(from, request.into_inner().document).await?;
+        Ok(Response::new(SubmitAnswer { standing }))
     }
 }
 
@@ -308,7 +343,8 @@ mod tests {
 
     async fn ask(digests: Vec<Bytes>) -> Result<Vec<Bytes>, tonic::Code> {
         let publication = Arc::new(OnePart(watch::Sender::new(Bytes::new())));
-        let service = Service { publication, stop: CancellationToken::new() };
+        let (_announcer, news) = Announcer::new(publication.clone());
+        let service = Service { publication, news, requests: None, stop: CancellationToken::new() };
         let stream = service.parts(Request::new(PartsRequest { digests })).await.map_err(|s| s.code())?;
         let parts: Vec<_> = stream.into_inner().collect().await;
         parts.into_iter().map(|p| p.map(|p| p.content).map_err(|s| s.code())).collect()

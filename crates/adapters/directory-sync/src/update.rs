@@ -7,12 +7,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::task::spawn_blocking;
 use truc_directory::{
-    Anchor, Directory, DirectoryError, Freshness, Head, HeadRef, PartRef, Rollback, SignedHead, may_replace,
-    verify_root_chain,
+    Anchor, CheckedHead, Directory, DirectoryError, Freshness, Head, HeadRef, ParsedHead, PartRef, Rollback,
+    Updated, listed_in, may_replace, part, roots_agree, verify_root_chain,
 };
 use truc_model::{Clock, Digest};
 
 use crate::folder::{DirectoryFolder, FolderError};
+use crate::litter::Litter;
 
 /// The highest head this node has ever seen, kept in its journal: the cache on disk may be lost or put back, the journal
 /// may not (protocol P6.3).
@@ -45,6 +46,12 @@ pub enum Refused {
         "the registry offers a directory that expired at {0}; its publishing has stopped, or this machine's clock is wrong"
     )]
     Expired(truc_model::Timestamp),
+    /// It is the one in force, and nobody has signed it again for too long: a registry that is stuck, or someone who
+    /// replays it to keep changes away.
+    #[error(
+        "the registry has not signed its directory again since {0}: it is stuck, or someone keeps newer ones away; going on with the directory in force until it expires"
+    )]
+    Frozen(truc_model::Timestamp),
     /// The registry did not give its parts.
     #[error("the registry did not deliver: {0}")]
     Fetch(String),
@@ -63,12 +70,29 @@ pub(crate) trait Source: Send + Sync {
     async fn fetch(&self, wanted: &[PartRef]) -> Result<HashMap<Digest, Bytes>, String>;
 }
 
+/// What the registry offers: a head, and perhaps parts with it. Nothing of it is believed yet.
+pub(crate) struct Offer {
+    pub(crate) signed_head: Bytes,
+    pub(crate) parts: Vec<Bytes>,
+}
+
 /// What judging needs.
 pub(crate) struct Desk {
     pub(crate) anchor: Anchor,
     pub(crate) folder: DirectoryFolder,
     pub(crate) highest: Arc<dyn HighestSeen>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) litter: Litter,
+}
+
+/// Parts gathered for one head.
+#[derive(Default)]
+struct Gathered {
+    known: HashMap<Digest, Bytes>,
+    /// Came with the offer; taken only where something with their digest is wanted.
+    offered: HashMap<Digest, Bytes>,
+    /// Those of `known` that are not on disk yet.
+    fresh: Vec<Digest>,
 }
 
 impl Desk {
@@ -85,87 +109,160 @@ impl Desk {
 
     /// Judges an offered head. `None` when it brings nothing newer than `current`.
     pub(crate) async fn consider(
-        &self,
-        offered: &Bytes,
+        &mut self,
+        offer: Offer,
         current: Option<&Directory>,
         source: &dyn Source,
     ) -> Result<Option<Directory>, Refused> {
-        let signed = SignedHead::parse(offered).map_err(DirectoryError::from)?;
-        let head = signed.unverified().map_err(DirectoryError::from)?;
-        let mut known = self.known_parts(&head, current).await?;
-        // Roots first: nothing else is fetched for a head that no publishing key signed.
-        let roots: Vec<PartRef> = head.root_parts().cloned().collect();
-        self.complete(&mut known, &roots, source).await?;
-        let chain: Vec<Bytes> = roots.iter().filter_map(|r| known.get(&r.digest).cloned()).collect();
-        let root = verify_root_chain(&self.anchor, &chain)?;
-        signed.verify(&root.publishing_keys)?;
+        let parsed = ParsedHead::parse(&offer.signed_head).map_err(DirectoryError::from)?;
+        let offered = offer.parts.into_iter().map(|bytes| (Digest::of(&bytes), bytes)).collect();
+        let mut gathered = Gathered { offered, ..Gathered::default() };
+        let (chain, head) = self.checked(parsed, current, &mut gathered, source).await?;
         let seen = self.highest.highest().await.map_err(Refused::HighestSeen)?;
-        refuse_lower(seen.as_ref(), &head)?;
-        if Freshness::of(head.issued, head.expires, self.clock.now()) == Freshness::Expired {
-            return Err(Refused::Expired(head.expires));
+        refuse_lower(seen.as_ref(), head.head())?;
+        let expires = head.head().expires;
+        if Freshness::of(head.head().issued, expires, self.clock.now()) == Freshness::Expired {
+            return Err(Refused::Expired(expires));
         }
-        self.complete(&mut known, &head.parts, source).await?;
-        let directory = Directory::assemble(&self.anchor, &chain, &signed, |d| known.get(d).cloned())?;
+        self.parts(head.head(), current, &mut gathered, source).await?;
+        let find = |digest: &Digest| gathered.known.get(digest).cloned();
+        let Updated { directory, gone } = match current {
+            Some(current) => current.update_checked(&chain, head, find)?,
+            None => {
+                let directory = Directory::assemble(&self.anchor, &chain, head.signed(), find)?;
+                Updated { directory, gone: vec![] }
+            }
+        };
         let candidate = directory.head_ref();
         for before in seen.iter().chain(current.map(Directory::head_ref).iter()) {
             may_replace(before, &candidate)?;
         }
         if current.is_some_and(|c| c.head_ref() == candidate && directory.issued() <= c.issued()) {
-            return Ok(None);
+            return match directory.freshness(self.clock.now()) {
+                Freshness::Fresh => Ok(None),
+                _ => Err(Refused::Frozen(directory.issued())),
+            };
         }
-        self.keep(&directory, seen).await?;
+        self.keep(&directory, seen, gathered, gone).await?;
         Ok(Some(directory))
     }
 
-    /// Journal first, cache second: a crash in between leaves a cache that is behind the journal, never one ahead.
-    async fn keep(&self, directory: &Directory, seen: Option<HeadRef>) -> Result<(), Refused> {
-        let candidate = directory.head_ref();
-        if seen != Some(candidate) {
-            let parts: Vec<Bytes> = directory.raw().parts().map(|(_, _, b)| b.clone()).collect();
-            let roots = directory.raw().root_chain().to_vec();
-            let folder = self.folder.clone();
-            blocking(move || parts.iter().chain(&roots).try_for_each(|b| folder.put(b).map(|_| ())))
-                .await??;
-            self.highest.record(candidate).await.map_err(Refused::HighestSeen)?;
+    /// Roots first: nothing else is fetched for a head that no publishing key signed.
+    async fn checked(
+        &self,
+        parsed: ParsedHead,
+        current: Option<&Directory>,
+        gathered: &mut Gathered,
+        source: &dyn Source,
+    ) -> Result<(Vec<Bytes>, CheckedHead), Refused> {
+        let wanted: Vec<PartRef> = parsed.head().root_parts().cloned().collect();
+        if let Some(current) = current {
+            let here = current.raw().root_chain();
+            if here.iter().map(|b| Digest::of(b)).eq(wanted.iter().map(|w| w.digest)) {
+                return Ok((here.to_vec(), parsed.check(&current.root().publishing_keys)?));
+            }
         }
-        let (folder, head) = (self.folder.clone(), directory.raw().signed_head().clone());
-        blocking(move || folder.set_head(&head)).await??;
-        Ok(())
+        self.complete(gathered, &wanted, source).await?;
+        let chain: Vec<Bytes> =
+            wanted.iter().filter_map(|r| gathered.known.get(&r.digest).cloned()).collect();
+        let root = verify_root_chain(&self.anchor, &chain)?;
+        if current.is_some_and(|c| !roots_agree(c.raw().root_chain(), &chain)) {
+            let (epoch, version) = (parsed.head().epoch, parsed.head().version);
+            return Err(Rollback::OtherRoots { epoch, version }.into());
+        }
+        Ok((chain, parsed.check(&root.publishing_keys)?))
     }
 
-    /// What is here already: in memory, then on disk.
-    async fn known_parts(
+    /// What the head lists and is not in force, then what its index parts list and is not.
+    async fn parts(
         &self,
         head: &Head,
         current: Option<&Directory>,
-    ) -> Result<HashMap<Digest, Bytes>, Refused> {
-        let mut known: HashMap<Digest, Bytes> = HashMap::new();
-        if let Some(current) = current {
-            known.extend(current.raw().parts().map(|(_, d, b)| (*d, b.clone())));
-            known.extend(current.raw().root_chain().iter().map(|b| (Digest::of(b), b.clone())));
+        gathered: &mut Gathered,
+        source: &dyn Source,
+    ) -> Result<(), Refused> {
+        let lacks = |part: &PartRef| current.is_none_or(|c| !c.holds(part));
+        let roots = head.root_parts().count() as u64;
+        let is_root = |name: &str| (1..=roots).any(|n| name == part::root(n));
+        let wanted = head.parts.iter().filter(|p| lacks(p) && !is_root(&p.name));
+        let wanted: Vec<PartRef> = wanted.cloned().collect();
+        self.complete(gathered, &wanted, source).await?;
+        let mut deeper = Vec::new();
+        for index in &wanted {
+            let Some(bytes) = gathered.known.get(&index.digest) else { continue };
+            deeper.extend(listed_in(&index.name, bytes)?.into_iter().filter(lacks));
         }
-        let missing: Vec<Digest> =
-            head.parts.iter().map(|p| p.digest).filter(|d| !known.contains_key(d)).collect();
-        let folder = self.folder.clone();
-        let found = blocking(move || {
-            missing.into_iter().map(|d| Ok((d, folder.get(&d)?))).collect::<Result<Vec<_>, FolderError>>()
-        })
-        .await??;
-        known.extend(found.into_iter().filter_map(|(d, b)| b.map(|b| (d, b))));
-        Ok(known)
+        self.complete(gathered, &deeper, source).await
     }
 
+    /// Gets what is wanted: from the offer, from the disk, from the registry.
     async fn complete(
         &self,
-        known: &mut HashMap<Digest, Bytes>,
+        gathered: &mut Gathered,
         wanted: &[PartRef],
         source: &dyn Source,
     ) -> Result<(), Refused> {
-        let missing: Vec<PartRef> =
-            wanted.iter().filter(|p| !known.contains_key(&p.digest)).cloned().collect();
-        if !missing.is_empty() {
-            known.extend(source.fetch(&missing).await.map_err(Refused::Fetch)?);
+        let mut missing = Vec::new();
+        for part in wanted {
+            if gathered.known.contains_key(&part.digest) {
+                continue;
+            }
+            match gathered.offered.remove(&part.digest) {
+                Some(bytes) => {
+                    gathered.fresh.push(part.digest);
+                    gathered.known.insert(part.digest, bytes);
+                }
+                None => missing.push(part.clone()),
+            }
         }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let (folder, digests) = (self.folder.clone(), missing.iter().map(|p| p.digest).collect::<Vec<_>>());
+        let found = blocking(move || digests.iter().map(|d| folder.get(d)).collect::<Result<Vec<_>, _>>());
+        let mut absent = Vec::new();
+        for (part, bytes) in missing.into_iter().zip(found.await??) {
+            match bytes {
+                Some(bytes) => drop(gathered.known.insert(part.digest, bytes)),
+                None => absent.push(part),
+            }
+        }
+        if !absent.is_empty() {
+            let fetched = source.fetch(&absent).await.map_err(Refused::Fetch)?;
+            gathered.fresh.extend(fetched.keys());
+            gathered.known.extend(fetched);
+        }
+        Ok(())
+    }
+
+    /// Journal first, cache second: a crash in between leaves a cache that is behind the journal, never one ahead.
+    async fn keep(
+        &mut self,
+        directory: &Directory,
+        seen: Option<HeadRef>,
+        gathered: Gathered,
+        gone: Vec<PartRef>,
+    ) -> Result<(), Refused> {
+        let candidate = directory.head_ref();
+        if !gathered.fresh.is_empty() {
+            let parts: Vec<Bytes> =
+                gathered.fresh.iter().filter_map(|d| gathered.known.get(d).cloned()).collect();
+            let folder = self.folder.clone();
+            blocking(move || folder.put_all(&parts)).await??;
+        }
+        if seen != Some(candidate) {
+            self.highest.record(candidate).await.map_err(Refused::HighestSeen)?;
+        }
+        let taken: Vec<Digest> = gathered.known.into_keys().collect();
+        let mut litter = std::mem::take(&mut self.litter);
+        litter.turned(&taken, gone.iter().map(|p| p.digest), (candidate.epoch, candidate.version));
+        let (folder, head) = (self.folder.clone(), directory.raw().signed_head().clone());
+        self.litter = blocking(move || {
+            folder.set_head_of(candidate.epoch, candidate.version, &head)?;
+            litter.sweep(&folder)?;
+            Ok::<_, FolderError>(litter)
+        })
+        .await??;
         Ok(())
     }
 }
@@ -173,7 +270,10 @@ impl Desk {
 /// Compares numbers and content before any part is fetched.
 fn refuse_lower(seen: Option<&HeadRef>, head: &Head) -> Result<(), Rollback> {
     let Some(seen) = seen else { return Ok(()) };
-    let like = HeadRef { epoch: head.epoch, version: head.version, digest: head.content_digest(), ..*seen };
+    // The content counts only under the same number, and costs.
+    let same = (seen.epoch, seen.version) == (head.epoch, head.version);
+    let digest = if same { head.content_digest() } else { seen.digest };
+    let like = HeadRef { epoch: head.epoch, version: head.version, digest, ..*seen };
     may_replace(seen, &like)
 }
 

@@ -20,6 +20,7 @@ use truc_message::{CanonicalPath, CanonicalQuery};
 use truc_model::{Clock, Fault, FaultCode, MessageId, ServiceId};
 
 use crate::body::{CallerBody, Read};
+use crate::codes::Codes;
 use crate::config::EdgeConfig;
 use crate::connection::{Caller, ClientConnections};
 use crate::fault_response::{self, Wish};
@@ -28,7 +29,7 @@ use crate::signed_documents::{self, EdgeEvidence};
 use crate::target::{Target, encode};
 use crate::{body, fields, list_clients, target};
 
-/// Where the edge finds the directory in force, for `listClients`.
+/// Where the edge finds the directory in force, for `listClients` and old agency codes.
 pub trait EdgeDirectory: Send + Sync {
     /// The directory in force; `None` while the node has none yet.
     fn current(&self) -> Option<Arc<Directory>>;
@@ -101,15 +102,21 @@ impl Edge {
             }
             Target::SignedDocuments => Ok(signed_documents::answer(self, head).await.map(Either::Left)),
             Target::Call { service, path, query } => {
-                self.admit(head).map_err(unsent)?;
-                self.call(head, body, Address { service, path, query }).await
+                let codes = self.codes();
+                self.admit(head, &codes).map_err(unsent)?;
+                self.call(head, body, Address { service, path, query }, codes).await
             }
         }
     }
 
+    /// Old agency codes as the directory of this moment reads them.
+    pub(crate) fn codes(&self) -> Codes {
+        Codes(self.directory.current())
+    }
+
     /// The caller's connection must be the one set for the subsystem that it names.
-    fn admit(&self, head: &Parts) -> Result<(), Fault> {
-        let client = fields::client(&head.headers)?;
+    fn admit(&self, head: &Parts, codes: &Codes) -> Result<(), Fault> {
+        let client = codes.client(fields::client(&head.headers)?)?;
         self.connections.load().judge(&client, &Caller::of(&head.extensions))
     }
 
@@ -125,26 +132,33 @@ impl Edge {
         head: &Parts,
         body: &mut CallerBody,
         address: Address,
+        codes: Codes,
     ) -> Result<Response<ReplyBody>, Failed> {
         let split_cookies = head.version >= Version::HTTP_2;
-        let taken = fields::take(&head.headers, split_cookies).map_err(unsent)?;
+        let mut taken = fields::take(&head.headers, split_cookies).map_err(unsent)?;
+        // The request hash is the caller's to compute, so it keeps the address as the caller wrote it.
+        let target = hashed_target(&address);
+        let client = codes.client(taken.client).map_err(unsent)?;
+        let service = codes.service(address.service).map_err(unsent)?;
+        taken.context.target = taken.context.target.map(|n| codes.node(n)).transpose().map_err(unsent)?;
+        drop(codes);
         let Read { body, hash } =
             body.read(&self.config, &self.bodies, &head.headers).await.map_err(unsent)?;
         // Only now: slow bodies must not use up the calls. Those that flow have places of their own.
         let permit = self.permit(&body).map_err(unsent)?;
         let method = head.method.as_str().to_owned();
         let asked = Asked {
-            client: taken.client.clone(),
-            service: address.service.clone(),
+            client: client.clone(),
+            service: service.clone(),
             own_id: taken.context.client_message_id.clone(),
             method: method.clone(),
-            target: hashed_target(&address),
+            target,
             surviving: taken.surviving,
             body: hash,
         };
         let draft = Draft {
-            client: taken.client,
-            service: address.service,
+            client,
+            service,
             method,
             path: address.path,
             query: address.query,

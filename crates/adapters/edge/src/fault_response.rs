@@ -2,13 +2,13 @@
 //!
 //! The status is the true one, `X-Road-Error` and `type` spell the fault as X-Road does, and the body has X-Road's three
 //! fields (`type`, `message`, `detail`) plus ours: `code`, `text` in both languages, `blame`, `retry`, `requestId`, and where
-//! they apply `reason`, `retryAfter` (seconds) and `successor`.
+//! they apply `reason`, `retryAfter` (seconds), `successor` and `successorSubsystem`.
 //!
 //! - `message` is Vietnamese unless `Accept-Language` prefers English: it may end up in front of a desk officer.
 //! - `detail` is the trace id, as in X-Road: the exchange's id, or a fresh one that the log names too.
 //! - The fault's own detail is for the operator and goes to the log only. Where the caller's own request is at fault it is
 //!   also told to the caller, as `reason` and at the end of `message`: it speaks of the caller's input and of nothing else.
-//!   So is the notice of a paused service.
+//!   So are the notice of a paused service, the message of a node in maintenance, and who is suspended.
 
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -101,14 +101,24 @@ const REASON_LIMIT: usize = 500;
 /// What the caller may know beyond the code.
 fn reason(fault: &Fault) -> Option<String> {
     if fault.code == FaultCode::Moved {
-        return fault.successor.as_ref().map(ToString::to_string);
+        let subsystem = fault.successor_subsystem.as_ref().map(ToString::to_string);
+        return subsystem.or_else(|| fault.successor.as_ref().map(ToString::to_string));
     }
     // The provider's node says so of what the caller itself sent, and never repeats a path or a body.
     let of_the_request =
         matches!(fault.code, FaultCode::Malformed | FaultCode::NoRight | FaultCode::TooLarge);
     // This node says so of what the caller itself showed or named.
-    let of_the_caller = matches!(fault.code, FaultCode::ClientNotAuthenticated | FaultCode::UnknownNode);
+    let of_the_caller = matches!(
+        fault.code,
+        FaultCode::ClientNotAuthenticated
+            | FaultCode::UnknownNode
+            | FaultCode::UnknownMember
+            | FaultCode::UnknownClient
+    );
+    // What the directory says of either end is public, and so is the message of a node in maintenance.
+    let of_the_directory = matches!(fault.code, FaultCode::Maintenance | FaultCode::Suspended);
     let told = match fault.side {
+        _ if of_the_directory => true,
         Side::Client => true,
         Side::ClientProxy => of_the_caller,
         // The notice of a paused service is written for callers (X-Road ug-ss 6.3).
@@ -144,6 +154,7 @@ pub(crate) fn render(
         ("reason", reason.as_ref().map(|r| json!(r))),
         ("retryAfter", seconds.map(|s| json!(s))),
         ("successor", fault.successor.as_ref().map(|s| json!(s.as_str()))),
+        ("successorSubsystem", fault.successor_subsystem.as_ref().map(|s| json!(s.as_str()))),
     ];
     for (name, value) in rest {
         if let Some(value) = value {
@@ -193,6 +204,7 @@ fn xml(fields: &Map<String, Value>) -> String {
         "reason",
         "retryAfter",
         "successor",
+        "successorSubsystem",
     ];
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<error>{}</error>",

@@ -8,6 +8,7 @@
 //!
 //! - `{METHOD} /r1/{instance}/{class}/{member}/{subsystem}/{service}[/path][?query]` with `X-Road-Client`. The
 //!   metaservices `listMethods`, `allowedMethods` and `getOpenAPI` are calls like any other.
+//!   Members may be written with an old agency code (`000.00.00.H26`); the canonical one goes on and is answered.
 //! - `GET /listClients[?xRoadInstance=]`, answered from this node's directory, unsigned.
 //! - `GET /asic` and `GET /verificationconf`: the signed documents of a subsystem's own exchanges, and what checks them.
 //!
@@ -17,6 +18,7 @@
 //! happened.
 
 mod body;
+mod codes;
 mod config;
 mod connection;
 mod edge;

@@ -235,9 +235,13 @@ async fn verification(edge: &Edge) -> Response<Full<Bytes>> {
 }
 
 async fn documents(edge: &Edge, head: &Parts) -> Response<Full<Bytes>> {
-    let (question, unique) = match question(head.uri.query().unwrap_or_default()) {
+    let (mut question, unique) = match question(head.uri.query().unwrap_or_default()) {
         Ok(question) => question,
         Err(why) => return bad(&why),
+    };
+    question.client = match edge.codes().client(question.client) {
+        Ok(client) => client,
+        Err(fault) => return plain(StatusCode::NOT_FOUND, &fault.detail),
     };
     if let Err(fault) = edge.connections.load().judge(&question.client, &Caller::of(&head.extensions)) {
         tracing::info!(detail = fault.detail, "signed documents refused");

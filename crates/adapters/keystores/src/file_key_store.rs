@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
@@ -27,7 +27,12 @@ struct Key {
     pkcs8: Zeroizing<Vec<u8>>,
 }
 
-type Keys = BTreeMap<KeyLabel, Key>;
+/// Keys join; none ever leaves or changes while the store is open.
+type Keys = RwLock<BTreeMap<KeyLabel, Arc<Key>>>;
+
+fn named(keys: &Keys, label: &KeyLabel) -> Option<Arc<Key>> {
+    keys.read().unwrap_or_else(PoisonError::into_inner).get(label).cloned()
+}
 
 struct Job {
     label: KeyLabel,
@@ -39,8 +44,9 @@ struct Job {
 /// Keys from encrypted files, held in memory while the store is open.
 ///
 /// Opening reads and decrypts every `*.key` file (one Argon2id derivation, about 25 ms, per store); keys added later are seen
-/// by the next open. Signing happens on one thread, which is joined when the store is dropped.
+/// by the next open, or by [`FileKeyStore::look_again`]. Signing happens on one thread, which is joined when the store is dropped.
 pub struct FileKeyStore {
+    dir: PathBuf,
     keys: Arc<Keys>,
     queue: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -53,13 +59,37 @@ impl FileKeyStore {
     /// The folder is missing, a file is not of this format, or the passphrase does not open it; one bad file refuses the store.
     pub fn open(dir: &Path, passphrase: &Passphrase) -> Result<Self, KeyStoreError> {
         let unlock = Unlock::new(dir, passphrase);
-        let mut keys = Keys::new();
+        let mut keys = BTreeMap::new();
         for path in crate::files::list(dir, "key")? {
             if let Some(key) = load(&unlock, &path)? {
-                keys.insert(key.info.label.clone(), key);
+                keys.insert(key.info.label.clone(), Arc::new(key));
             }
         }
-        Self::start(Arc::new(keys), QUEUE).map_err(|e| KeyStoreError::io(dir, e))
+        Self::start(dir, RwLock::new(keys), QUEUE).map_err(|e| KeyStoreError::io(dir, e))
+    }
+
+    /// Takes in the keys that were made since the store was opened, and names them; those in use go on. Blocks on disk
+    /// and, when there is a new one, on key derivation.
+    ///
+    /// # Errors
+    /// As [`FileKeyStore::open`], for the new files; the store goes on with what it has.
+    pub fn look_again(&self, passphrase: &Passphrase) -> Result<Vec<KeyLabel>, KeyStoreError> {
+        let unlock = Unlock::new(&self.dir, passphrase);
+        let known = |path: &Path| {
+            let label =
+                path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| KeyLabel::new(stem).ok());
+            label.is_some_and(|label| named(&self.keys, &label).is_some())
+        };
+        let mut fresh = vec![];
+        for path in crate::files::list(&self.dir, "key")?.iter().filter(|path| !known(path)) {
+            fresh.extend(load(&unlock, path)?);
+        }
+        let labels = fresh.iter().map(|key| key.info.label.clone()).collect();
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        for key in fresh {
+            keys.entry(key.info.label.clone()).or_insert_with(|| Arc::new(key));
+        }
+        Ok(labels)
     }
 
     /// Makes a new key and writes it durably to `dir` (created when missing). Blocks on disk and key derivation.
@@ -97,16 +127,17 @@ impl FileKeyStore {
     /// The private key itself, as PKCS#8 DER. Only for the node's TLS acceptor and connector, whose library holds its own key; everything else
     /// signs through [`Signer`].
     pub fn pkcs8(&self, label: &KeyLabel) -> Option<Zeroizing<Vec<u8>>> {
-        self.keys.get(label).map(|key| key.pkcs8.clone())
+        named(&self.keys, label).map(|key| key.pkcs8.clone())
     }
 
-    fn start(keys: Arc<Keys>, queue: usize) -> std::io::Result<Self> {
+    fn start(dir: &Path, keys: Keys, queue: usize) -> std::io::Result<Self> {
+        let keys = Arc::new(keys);
         let (sender, receiver) = sync_channel(queue);
         let for_thread = Arc::clone(&keys);
         let thread = std::thread::Builder::new()
             .name("truc-signer".into())
             .spawn(move || run(&for_thread, &receiver))?;
-        Ok(Self { keys, queue: Some(sender), thread: Some(thread) })
+        Ok(Self { dir: dir.to_owned(), keys, queue: Some(sender), thread: Some(thread) })
     }
 }
 
@@ -142,7 +173,7 @@ fn sign(
     algorithm: SignatureAlgorithm,
     message: &[u8],
 ) -> Result<Vec<u8>, SignerError> {
-    let key = keys.get(label).ok_or_else(|| SignerError::UnknownKey(label.clone()))?;
+    let key = named(keys, label).ok_or_else(|| SignerError::UnknownKey(label.clone()))?;
     key.pair.sign(algorithm, message).map_err(|failure| match failure {
         SignFailure::WrongKind => SignerError::WrongKind { label: label.clone(), algorithm },
         SignFailure::Failed => SignerError::Unavailable(format!("signing with {label} failed")),
@@ -152,11 +183,12 @@ fn sign(
 #[async_trait]
 impl Signer for FileKeyStore {
     fn keys(&self) -> Vec<KeyInfo> {
-        self.keys.values().map(|key| key.info.clone()).collect()
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.values().map(|key| key.info.clone()).collect()
     }
 
     fn key(&self, label: &KeyLabel) -> Option<KeyInfo> {
-        self.keys.get(label).map(|key| key.info.clone())
+        named(&self.keys, label).map(|key| key.info.clone())
     }
 
     async fn sign(
@@ -190,7 +222,7 @@ impl Drop for FileKeyStore {
 impl fmt::Debug for FileKeyStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileKeyStore")
-            .field("keys", &self.keys.keys().collect::<Vec<_>>())
+            .field("keys", &self.keys().into_iter().map(|info| info.label).collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }
@@ -201,7 +233,10 @@ mod tests {
 
     fn store_without_thread(queue: usize) -> (FileKeyStore, Receiver<Job>) {
         let (sender, receiver) = sync_channel(queue);
-        (FileKeyStore { keys: Arc::default(), queue: Some(sender), thread: None }, receiver)
+        (
+            FileKeyStore { dir: PathBuf::new(), keys: Arc::default(), queue: Some(sender), thread: None },
+            receiver,
+        )
     }
 
     #[tokio::test]
@@ -227,7 +262,7 @@ mod tests {
 
     #[test]
     fn abandoned_jobs_are_skipped_and_drop_joins_the_thread() {
-        let store = FileKeyStore::start(Arc::default(), 4).unwrap();
+        let store = FileKeyStore::start(Path::new(""), Keys::default(), 4).unwrap();
         drop(store);
     }
 }

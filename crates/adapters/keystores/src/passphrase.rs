@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
@@ -74,8 +75,24 @@ impl Passphrase {
         Self::from_file(path)
     }
 
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.0
+    /// A key made from it with Argon2id (version 0x13, RFC 9106) for something that is no key store, such as a backup. Blocks.
+    ///
+    /// # Errors
+    /// [`KeyStoreError::Crypto`] for parameters outside RFC 9106, or without the memory.
+    pub fn stretch(
+        &self,
+        memory_kib: u32,
+        passes: u32,
+        lanes: u32,
+        salt: &[u8; 16],
+    ) -> Result<Zeroizing<[u8; 32]>, KeyStoreError> {
+        let failed = |_| KeyStoreError::Crypto("key derivation");
+        let params = Params::new(memory_kib, passes, lanes, Some(32)).map_err(failed)?;
+        let mut key = Zeroizing::new([0; 32]);
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+            .hash_password_into(&self.0, salt, key.as_mut())
+            .map_err(failed)?;
+        Ok(key)
     }
 }
 

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use argon2::{Algorithm, Argon2, Params, Version};
 use serde::{Deserialize, Serialize};
 use truc_keys::KeyLabel;
 use zeroize::Zeroizing;
@@ -107,12 +106,7 @@ impl Unlock {
             return Ok(key.clone());
         }
         let salt = kdf.checked_salt().map_err(|reason| format_error(&self.dir, reason))?;
-        let failed = |_| KeyStoreError::Crypto("key derivation");
-        let params = Params::new(kdf.m, kdf.t, kdf.p, Some(32)).map_err(failed)?;
-        let mut key = Zeroizing::new([0; 32]);
-        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .hash_password_into(self.passphrase.as_bytes(), &salt, key.as_mut())
-            .map_err(failed)?;
+        let key = self.passphrase.stretch(kdf.m, kdf.t, kdf.p, &salt)?;
         derived.push((kdf.clone(), key.clone()));
         Ok(key)
     }

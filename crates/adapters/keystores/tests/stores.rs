@@ -194,3 +194,27 @@ async fn the_golden_store_still_opens() {
         include_str!("golden/evidence.sha256").trim()
     );
 }
+
+#[tokio::test]
+async fn keys_made_later_join_an_open_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let passphrase = Passphrase::new("one");
+    let label = |text: &str| KeyLabel::new(text).unwrap();
+    FileKeyStore::generate(dir.path(), &passphrase, &label("auth"), KeyKind::EcP256).unwrap();
+    let store = FileKeyStore::open(dir.path(), &passphrase).unwrap();
+    assert_eq!(store.look_again(&passphrase).unwrap(), vec![]);
+    let made = FileKeyStore::generate(dir.path(), &passphrase, &label("auth-2"), KeyKind::EcP256).unwrap();
+    assert!(store.key(&label("auth-2")).is_none() && store.pkcs8(&label("auth-2")).is_none());
+    assert!(store.look_again(&Passphrase::new("two")).is_err());
+    assert_eq!(store.keys().len(), 1, "nothing came of the wrong passphrase");
+    assert_eq!(store.look_again(&passphrase).unwrap(), vec![label("auth-2")]);
+    assert_eq!(store.key(&label("auth-2")), Some(made.clone()));
+    let text = bytes::Bytes::from_static(b"text");
+    let signature =
+        store.sign(&label("auth-2"), SignatureAlgorithm::EcdsaP256Sha256, text.clone()).await.unwrap();
+    assert!(SignatureAlgorithm::EcdsaP256Sha256.verify(&made.public_key, &text, &signature));
+    // A damaged newcomer is told and changes nothing.
+    std::fs::write(dir.path().join("auth-3.key"), "{}").unwrap();
+    assert!(store.look_again(&passphrase).is_err());
+    assert_eq!(store.keys().len(), 2);
+}

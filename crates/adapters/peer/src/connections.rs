@@ -73,14 +73,15 @@ impl Connections {
         }
         open.insert(number, Open { certificate, known, cut: token.clone() });
         drop(open);
-        let cut = Box::pin(token.cancelled_owned());
-        Some(Followed { stream, cut, number, connections: self.clone() })
+        let cut = Box::pin(token.clone().cancelled_owned());
+        Some(Followed { stream, over: token, cut, number, connections: self.clone() })
     }
 }
 
 /// A connection that ends when its certificate stops being trusted.
 pub(crate) struct Followed<S> {
     stream: S,
+    over: CancellationToken,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     number: u64,
     connections: Connections,
@@ -88,11 +89,17 @@ pub(crate) struct Followed<S> {
 
 impl<S> Drop for Followed<S> {
     fn drop(&mut self) {
+        self.over.cancel();
         self.connections.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
     }
 }
 
 impl<S> Followed<S> {
+    /// Cancelled once the connection is cut or has ended.
+    pub(crate) fn over(&self) -> CancellationToken {
+        self.over.clone()
+    }
+
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         match self.cut.as_mut().poll(context) {
             Poll::Ready(()) => {

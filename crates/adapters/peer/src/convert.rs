@@ -33,6 +33,7 @@ pub(crate) fn fault_to_wire(fault: &Fault) -> wire::Fault {
         detail: fault.detail.clone(),
         retry_after_ms: fault.retry_after.and_then(|d| u64::try_from(d.as_millis()).ok()).unwrap_or(0),
         successor: fault.successor.as_ref().map(ToString::to_string).unwrap_or_default(),
+        successor_subsystem: fault.successor_subsystem.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
 }
 
@@ -47,6 +48,7 @@ pub(crate) fn fault_from_wire(fault: wire::Fault) -> Fault {
         read.retry_after = Some(Duration::from_millis(fault.retry_after_ms.min(3_600_000)));
     }
     read.successor = fault.successor.parse().ok();
+    read.successor_subsystem = fault.successor_subsystem.parse().ok();
     read
 }
 

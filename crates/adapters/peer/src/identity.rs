@@ -37,21 +37,36 @@ impl Identity {
         Ok(Self { current: ArcSwap::from_pointee(certified(chain, pkcs8, None)?) })
     }
 
-    /// Puts a renewed certificate in place.
+    /// Puts a renewed certificate in place: new connections use it, open ones go on. With its status, where that is here
+    /// already.
     ///
     /// # Errors
     /// [`IdentityError`]; then the old one stays.
-    pub fn replace(&self, chain: &[Bytes], pkcs8: &[u8]) -> Result<(), IdentityError> {
-        self.current.store(Arc::new(certified(chain, pkcs8, None)?));
+    pub fn replace(
+        &self,
+        chain: &[Bytes],
+        pkcs8: &[u8],
+        status: Option<&Bytes>,
+    ) -> Result<(), IdentityError> {
+        self.current.store(Arc::new(certified(chain, pkcs8, status.map(|status| status.to_vec()))?));
         Ok(())
     }
 
-    /// Puts the newest OCSP response in place; it is stapled to the handshake (RFC 8446 §4.4.2.1).
-    pub fn staple(&self, response: &Bytes) {
-        let old = self.current.load();
-        let mut key = CertifiedKey::new(old.cert.clone(), Arc::clone(&old.key));
-        key.ocsp = Some(response.to_vec());
-        self.current.store(Arc::new(key));
+    /// Puts the newest OCSP response of the certificate in place; it is stapled to the handshake (RFC 8446 §4.4.2.1). False
+    /// when it is not this certificate's: it may have been replaced while its status was on the way.
+    pub fn staple(&self, certificate: &Fingerprint, response: &Bytes) -> bool {
+        let its_own =
+            |key: &CertifiedKey| key.cert.first().is_some_and(|leaf| Fingerprint::of(leaf) == *certificate);
+        // Never loses a replacement that comes in between.
+        let before = self.current.rcu(|old| {
+            if !its_own(old) {
+                return Arc::clone(old);
+            }
+            let mut key = CertifiedKey::new(old.cert.clone(), Arc::clone(&old.key));
+            key.ocsp = Some(response.to_vec());
+            Arc::new(key)
+        });
+        its_own(&before)
     }
 
     /// The certificate's fingerprint.

@@ -7,16 +7,19 @@
 mod acceptor;
 mod bodies;
 mod body_calls;
+mod comparing;
 mod connections;
 mod conversation;
 mod convert;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod heads;
 mod identity;
 mod intake;
 mod link;
 mod net;
+mod parts;
 mod reader;
 mod server;
 mod shares;
@@ -24,6 +27,7 @@ mod stream;
 mod tls;
 
 pub use connections::Connections;
+pub use heads::{HeadConflict, HeadWitness, Heads};
 pub use identity::{Identity, IdentityError};
 pub use link::PeerLinks;
 pub use net::{ByteStream, Listener, Network, Tcp};

@@ -1,6 +1,6 @@
 //! The connecting side: one connection and one stream to each node, opened when first needed and kept.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,24 +14,28 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 use truc_directory::NodeEntry;
 use truc_exchange::ports::{Conversation, CurrentDirectory, LinkError, PastOutcome, PeerLink};
 use truc_message::{Peer, Spool};
-use truc_model::{Clock, Digest, FaultCode, MessageId, NodeId};
+use truc_model::{Clock, Digest, FaultCode, MessageId, NodeId, Side};
 use truc_wire::peer as wire;
 use truc_wire::peer::peer_client::PeerClient;
 
 use crate::bodies::Ticket;
 use crate::body_calls::{BodyCalls, FLOWS};
+use crate::comparing::Comparing;
 use crate::connections::Connections;
 use crate::conversation::{End, StreamConversation};
 use crate::convert::{BadFrame, fault_from_wire, leaf_from_wire, whole_from_wire};
+use crate::heads::Heads;
 use crate::identity::{Identity, IdentityError};
 use crate::intake::Intake;
 use crate::net::{Network, Tcp};
+use crate::parts;
 use crate::stream::{Arrived, StatusesSeen, StatusesSent};
 use crate::tls::{Handshakes, client_config};
 use crate::{CONNECTION_WINDOW, EXCHANGE_QUEUE, MESSAGE_LIMIT, STREAM_QUEUE, STREAM_WINDOW};
@@ -48,6 +52,7 @@ pub struct PeerLinks {
     handshakes: Arc<Handshakes>,
     clock: Arc<dyn Clock>,
     connections: Connections,
+    heads: Heads,
     intake: Intake,
     /// One slot a node; its async lock makes concurrent callers share one attempt to connect.
     slots: Mutex<HashMap<NodeId, Slot>>,
@@ -78,6 +83,10 @@ struct Connection {
     intake: Intake,
     /// One permit for each body beyond memory that flows here over this connection.
     flows: Arc<Semaphore>,
+    /// Cancelled once it is cut or has ended.
+    over: CancellationToken,
+    /// Ends the comparing of heads with the connection.
+    _compared: DropGuard,
 }
 
 impl PeerLinks {
@@ -92,12 +101,13 @@ impl PeerLinks {
         connections: Connections,
         spool: Arc<dyn Spool>,
     ) -> Result<Self, IdentityError> {
+        let heads = Heads::new(Arc::clone(&directory), None);
         let handshakes = Handshakes::new(directory, Arc::clone(&clock));
         let tls = TlsConnector::from(Arc::new(client_config(&handshakes, identity)?));
         let intake = Intake::new(BODY_MEMORY, spool);
         let (slots, tasks) = (Mutex::default(), TaskTracker::new());
         let network = Arc::new(Tcp);
-        Ok(Self { network, tls, handshakes, clock, connections, intake, slots, tasks })
+        Ok(Self { network, tls, handshakes, clock, connections, heads, intake, slots, tasks })
     }
 
     /// The same links over another network than the machine's.
@@ -105,6 +115,38 @@ impl PeerLinks {
     pub fn over(mut self, network: Arc<dyn Network>) -> Self {
         self.network = network;
         self
+    }
+
+    /// The same links comparing directory heads there; both directions of a node's connections compare in one place.
+    #[must_use]
+    pub fn comparing(mut self, heads: Heads) -> Self {
+        self.heads = heads;
+        self
+    }
+
+    /// Parts of the directory from `node`, by digest: for a head that it has shown, when the registry is away. Those that it
+    /// has not are left out; what comes has its digest.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    pub async fn parts(
+        &self,
+        node: &NodeEntry,
+        digests: &[Digest],
+    ) -> Result<HashMap<Digest, Bytes>, LinkError> {
+        let connection = self.connection(node).await?;
+        let mut found = HashMap::new();
+        for some in digests.chunks(parts::AT_ONCE) {
+            let wanted: HashSet<Digest> = some.iter().copied().collect();
+            let digests = some.iter().map(|digest| Bytes::copy_from_slice(digest.as_bytes())).collect();
+            let mut client = connection.client.clone();
+            let asking = client.parts(wire::PeerPartsRequest { digests });
+            let asked = timeout(OUTCOME_DEADLINE, asking).await;
+            let asked = asked.map_err(|_| LinkError::Broken("no parts within 10 s".into()))?;
+            let incoming = asked.map_err(|s| LinkError::Broken(status_text(&s)))?.into_inner();
+            found.extend(parts::collect(incoming, &wanted).await?);
+        }
+        Ok(found)
     }
 
     /// Ends every connection and waits for the tasks that read them.
@@ -124,6 +166,7 @@ impl PeerLinks {
         let mut slot = slot.lock().await;
         if let Some(connection) = slot.connection.as_ref()
             && connection.is_usable_for(node)
+            && self.heads.conflict_with(&connection.peer.fingerprint()).is_none()
         {
             return Ok(Arc::clone(connection));
         }
@@ -148,16 +191,26 @@ impl PeerLinks {
 
     async fn connect(&self, node: &NodeEntry) -> Result<Connection, LinkError> {
         let unreachable = |reason: String| LinkError::Unreachable { node: node.address.clone(), reason };
-        let (channel, peer) = self.channel(node).await?;
+        let (channel, peer, over) = self.channel(node).await?;
         let statuses = self.handshakes.stapled(&peer.fingerprint()).into_iter().collect();
         let mut client = PeerClient::new(channel).max_decoding_message_size(MESSAGE_LIMIT);
         let (out, frames) = mpsc::channel(STREAM_QUEUE);
         let mut sent = StatusesSent::default();
         let outgoing = ReceiverStream::new(frames).map(move |frame| sent.thin(frame));
-        let incoming =
-            client.exchange(outgoing).await.map_err(|s| unreachable(status_text(&s)))?.into_inner();
+        let comparing = Comparing { heads: self.heads.clone(), client: client.clone(), peer: peer.clone() };
+        let (incoming, compared) = tokio::join!(client.exchange(outgoing), comparing.compare(None));
+        let theirs =
+            compared.map_err(|conflict| LinkError::Conflict(conflict.fault(Side::ClientProxy).detail))?;
+        let incoming = incoming.map_err(|s| unreachable(status_text(&s)))?.into_inner();
         let queues = Queues::default();
-        self.tasks.spawn(read_stream(incoming, Arc::clone(&queues), Arc::clone(&self.clock)));
+        let ended = CancellationToken::new();
+        let reading = read_stream(incoming, Arc::clone(&queues), Arc::clone(&self.clock));
+        let read = ended.clone().drop_guard();
+        self.tasks.spawn(async move {
+            reading.await;
+            drop(read);
+        });
+        self.tasks.spawn(ended.clone().run_until_cancelled_owned(comparing.go_on(theirs)));
         tracing::info!(node = %node.id, address = %node.address, "connected");
         let next = AtomicU64::new(1);
         Ok(Connection {
@@ -170,12 +223,14 @@ impl PeerLinks {
             next,
             intake: self.intake.clone(),
             flows: Arc::new(Semaphore::new(FLOWS)),
+            over,
+            _compared: ended.drop_guard(),
         })
     }
 
     /// TCP and TLS first, so that who the peer is is known before HTTP/2 begins; the channel has this one connection and
     /// never makes another by itself.
-    async fn channel(&self, node: &NodeEntry) -> Result<(Channel, Peer), LinkError> {
+    async fn channel(&self, node: &NodeEntry) -> Result<(Channel, Peer, CancellationToken), LinkError> {
         let unreachable = |reason: String| LinkError::Unreachable { node: node.address.clone(), reason };
         let tcp = self.network.connect(&node.address).await.map_err(|e| unreachable(e.to_string()))?;
         // Names play no part between nodes; TLS wants one for its handshake all the same.
@@ -194,6 +249,7 @@ impl PeerLinks {
         };
         let peer = Peer::new(leaf.clone(), rest.to_vec());
         let stream = self.connections.follow(tls, peer.fingerprint(), true).ok_or(LinkError::Busy)?;
+        let over = stream.over();
         let once = Arc::new(Mutex::new(Some(TokioIo::new(stream))));
         let connector = service_fn(move |_| {
             let stream = once.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -209,7 +265,7 @@ impl PeerLinks {
             .connect_with_connector(connector)
             .await
             .map_err(|e| unreachable(e.to_string()))?;
-        Ok((channel, peer))
+        Ok((channel, peer, over))
     }
 }
 
@@ -224,7 +280,8 @@ fn handshake_failed(node: &NodeEntry, error: &std::io::Error) -> LinkError {
 
 impl Connection {
     fn is_usable_for(&self, node: &NodeEntry) -> bool {
-        !self.out.is_closed()
+        !self.over.is_cancelled()
+            && !self.out.is_closed()
             && self.address == node.address
             && node.auth_certificates.contains(&self.peer.fingerprint())
             && !self.queues.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&ENDED)

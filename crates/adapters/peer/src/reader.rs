@@ -8,7 +8,7 @@ use prost::Message as _;
 use tokio::sync::mpsc;
 use tonic::Streaming;
 use truc_message::Peer;
-use truc_model::{Fault, FaultCode};
+use truc_model::{Fault, FaultCode, Side};
 use truc_wire::peer as wire;
 use truc_wire::peer::frame::Kind;
 
@@ -94,6 +94,9 @@ impl StreamReader {
     }
 
     fn begin(&self, exchange: u64, open: Arrived) {
+        if let Some(conflict) = self.service.heads.conflict_with(&self.peer.fingerprint()) {
+            return self.tell(exchange, &conflict.fault(Side::ServerProxy));
+        }
         let Some(places) = self.service.places.take(self.peer.fingerprint(), 1) else {
             return self.tell_busy(exchange);
         };
@@ -123,7 +126,11 @@ impl StreamReader {
     fn tell_busy(&self, exchange: u64) {
         let fault = Fault::provider(FaultCode::Busy, "this node carries out as many exchanges as it may")
             .with_retry_after(BUSY_RETRY);
+        self.tell(exchange, &fault);
+    }
+
+    fn tell(&self, exchange: u64, fault: &Fault) {
         // A peer that does not even read its faults gets none.
-        drop(self.out.try_send(frame(exchange, Kind::Fault(fault_to_wire(&fault)))));
+        drop(self.out.try_send(frame(exchange, Kind::Fault(fault_to_wire(fault)))));
     }
 }

@@ -17,7 +17,7 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 use truc_exchange::ports::{CurrentDirectory, PastOutcome, ProviderSide};
 use truc_message::{Body, Peer, Spool};
-use truc_model::{Clock, Digest, Fingerprint};
+use truc_model::{Clock, Digest, Fingerprint, Side};
 use truc_wire::peer as wire;
 use truc_wire::peer::peer_server::{Peer as PeerRpc, PeerServer};
 
@@ -26,9 +26,11 @@ use crate::bodies::{Bodies, BrokeOff, Offer, Ticket};
 use crate::body_calls::chunks_of;
 use crate::connections::Connections;
 use crate::convert::{fault_to_wire, leaf_to_wire, whole_to_wire};
+use crate::heads::{Heads, Heard};
 use crate::identity::{Identity, IdentityError};
 use crate::intake::{Intake, NotTaken, PROGRESS};
 use crate::net::Listener;
+use crate::parts;
 use crate::reader::StreamReader;
 use crate::shares::Shares;
 use crate::stream::StatusesSent;
@@ -81,6 +83,7 @@ pub(crate) struct Service {
     directory: Arc<dyn CurrentDirectory>,
     pub(crate) provider: Arc<dyn ProviderSide>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) heads: Heads,
     pub(crate) bodies: Arc<Bodies>,
     pub(crate) places: Shares,
     intake: Intake,
@@ -105,6 +108,7 @@ impl PeerDoor {
         let handshakes = Handshakes::new(Arc::clone(&directory), Arc::clone(&clock));
         let tls = TlsAcceptor::from(Arc::new(server_config(&handshakes, identity)?));
         let service = Service {
+            heads: Heads::new(Arc::clone(&directory), None),
             directory,
             provider,
             clock,
@@ -115,6 +119,13 @@ impl PeerDoor {
             readers: TaskTracker::new(),
         };
         Ok(Self { tls, connections, service })
+    }
+
+    /// The same door comparing directory heads there; both directions of a node's connections compare in one place.
+    #[must_use]
+    pub fn comparing(mut self, heads: Heads) -> Self {
+        self.service.heads = heads;
+        self
     }
 
     /// Serves until `shutdown`, then lets what is under way end for up to 10 s.
@@ -180,6 +191,7 @@ type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl PeerRpc for Service {
     type ExchangeStream = Replies<wire::Frame>;
     type FetchStream = Replies<wire::BodyChunk>;
+    type PartsStream = Replies<wire::PeerPart>;
 
     async fn exchange(
         &self,
@@ -267,11 +279,47 @@ impl PeerRpc for Service {
         let id = asked.id.parse().map_err(|_| Status::invalid_argument("id is not a message id"))?;
         let digest = Digest::from_slice(&asked.digest)
             .ok_or_else(|| Status::invalid_argument("a digest has 32 bytes"))?;
-        let kind = match self.provider.outcome(&peer, id, digest).await {
+        let told = match self.heads.conflict_with(&peer.fingerprint()) {
+            Some(conflict) => Err(conflict.fault(Side::ServerProxy)),
+            None => self.provider.outcome(&peer, id, digest).await,
+        };
+        let kind = match told {
             Ok(past) => self.past_to_wire(past, &peer)?,
             Err(fault) => wire::outcome_reply::Kind::Fault(fault_to_wire(&fault)),
         };
         Ok(Response::new(wire::OutcomeReply { kind: Some(kind) }))
+    }
+
+    async fn heads(&self, request: Request<wire::HeadNote>) -> Result<Response<wire::HeadNote>, Status> {
+        let peer = peer_of(&request)?;
+        match self.heads.hear(&peer, request.get_ref()) {
+            Heard::Agree(theirs) => Ok(Response::new(self.heads.note(theirs.as_ref()))),
+            // The other end sees for itself.
+            Heard::Conflict(_) => Ok(Response::new(self.heads.note(None))),
+            Heard::Malformed => {
+                Err(Status::invalid_argument("the head is not the one that the note speaks of"))
+            }
+        }
+    }
+
+    async fn parts(
+        &self,
+        request: Request<wire::PeerPartsRequest>,
+    ) -> Result<Response<Self::PartsStream>, Status> {
+        let peer = peer_of(&request)?;
+        let directory = self.directory.current();
+        let directory = directory.filter(|now| now.node_of_auth_certificate(&peer.fingerprint()).is_some());
+        let directory = directory.ok_or_else(|| Status::not_found("parts are for nodes"))?;
+        let wanted = parts::wanted(request.get_ref())?;
+        // Held until the last piece has left, so that nobody has many of these under way.
+        let place = self.places.take(peer.fingerprint(), 1);
+        let place = place.ok_or_else(|| Status::resource_exhausted("this node has no place for it now"))?;
+        let pieces = parts::found(&directory, &wanted).into_iter().flat_map(parts::pieces);
+        let pieces = pieces.map(move |piece| {
+            let _held = &place;
+            Ok(piece)
+        });
+        Ok(Response::new(Box::pin(stream::iter(pieces))))
     }
 }
 

@@ -25,6 +25,17 @@ pub struct DecisionJournal {
     keys: Arc<dyn RecordKeys>,
 }
 
+/// A decision with its place in the hash chain.
+#[derive(Debug, Clone)]
+pub struct Audited {
+    /// Its sequence in the journal.
+    pub sequence: u64,
+    /// The chain's hash after it.
+    pub chain: Digest,
+    /// What was decided.
+    pub decision: Decision,
+}
+
 struct NoSink;
 
 impl Sink<()> for NoSink {
@@ -38,6 +49,23 @@ impl DecisionJournal {
     /// [`StoreError::Damaged`] when acknowledged decisions cannot be read, [`StoreError::Failed`] when the disk refuses.
     pub fn open(folder: &Path, stem: &str, keys: Arc<dyn RecordKeys>) -> Result<Self, StoreError> {
         Self::open_with(folder, stem, keys, JournalOptions::small())
+    }
+
+    /// Every decision of the journal `stem` with the chain computed anew; reads only, so that a running program may go on
+    /// writing. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] names the first place where the journal does not fit together.
+    pub fn audit(folder: &Path, stem: &str, keys: &dyn RecordKeys) -> Result<Vec<Audited>, StoreError> {
+        let segments = scan::list(&folder.join("journal"), stem)?;
+        let mut found = Vec::new();
+        scan::scan(stem, &segments, None, None, &mut |met| {
+            let decision = decode(&met, keys)?;
+            let sequence = met.after.sequence.saturating_sub(1);
+            found.push(Audited { sequence, chain: met.after.chain, decision });
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     pub(crate) fn open_with(

@@ -4,6 +4,7 @@
 //! What is acknowledged was `fdatasync`ed (design §5, protocol P4.3); the index can be thrown away at any time. This crate must not
 //! decide what is recorded, hold a key longer than its caller, or let sled be the only copy of anything.
 
+mod archive;
 mod bodies;
 mod decisions;
 mod evidence;
@@ -20,7 +21,11 @@ mod spool;
 #[cfg(test)]
 mod tests;
 
-pub use decisions::DecisionJournal;
+pub use archive::{
+    ArchiveError, Collection, HeadNumber, JournalEnd, Manifest, Stretch, Stretcher, restore_archive,
+    verify_archive, write_archive,
+};
+pub use decisions::{Audited, DecisionJournal};
 pub use evidence::EvidenceJournal;
 pub use folder::{DataFolder, FolderError};
 pub use fsck::{FsckReport, Problem, fsck};

@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 pub struct FetchLimits {
     /// Until a connection stands.
     pub connect: Duration,
-    /// Until the whole answer is there, over all responders tried.
+    /// Until the whole answer of one service is there, waiting for a place included.
     pub total: Duration,
     /// Bytes of an OCSP answer.
     pub ocsp_bytes: usize,
@@ -26,8 +26,8 @@ pub struct FetchLimits {
 impl Default for FetchLimits {
     fn default() -> Self {
         Self {
-            connect: Duration::from_secs(5),
-            total: Duration::from_secs(10),
+            connect: Duration::from_secs(3),
+            total: Duration::from_secs(5),
             ocsp_bytes: 64 * 1024,
             crl_bytes: 1024 * 1024,
         }
@@ -89,7 +89,7 @@ fn request(url: &str, body: Option<(&'static str, Bytes)>) -> Result<Request<Ful
 }
 
 /// hyper says "client error (Connect)" and keeps the reason in its causes.
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

@@ -75,7 +75,7 @@ pub struct DemoService {
 pub(crate) fn write(layout: &Layout, processes: &Processes) -> Result<(), BusError> {
     let shown = |path: &Path| path.display().to_string();
     let mut nodes = Vec::new();
-    for plan in &layout.nodes {
+    for plan in layout.enrolled() {
         let token_file = layout.node_folder(plan).join("admin-token");
         let token = std::fs::read_to_string(&token_file).map_err(|e| BusError::file(&token_file, e))?;
         nodes.push(DemoNode {
@@ -102,7 +102,7 @@ pub(crate) fn write(layout: &Layout, processes: &Processes) -> Result<(), BusErr
     let mut services =
         service("G01", layout.registers.0, &["csdl-dancu/tra-cuu-cong-dan", "csdl-dancu/ho-gia-dinh"]);
     services.extend(service("G10", layout.registers.1, &["csdl-datdai/tra-cuu-thua-dat"]));
-    let clients = layout.nodes.iter().flat_map(|plan| &plan.subsystems);
+    let clients = layout.enrolled().flat_map(|plan| &plan.subsystems);
     let file = DemoFile {
         instance: "VN".to_owned(),
         registry: DemoRegistry {

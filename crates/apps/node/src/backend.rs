@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use truc_admin::{AdminBackend, AdminCode, AdminFault, DirectoryStatus, DirectoryView, NodeStatus};
+use truc_admin::health::HealthSource;
+use truc_admin::{AdminBackend, AdminCode, AdminFault, Decide, DirectoryStatus, DirectoryView, NodeStatus};
+use truc_directory::Directory;
 use truc_evidence::container::{self, ExportError};
 use truc_evidence::{EvidenceStore, ExchangeSummary, Query, StoredRecord};
 use truc_exchange::ports::{CurrentDirectory, ServiceFailure};
@@ -14,6 +16,7 @@ use truc_policy::{Policy, PolicyEvent, ServiceDefinition};
 use truc_provider::HttpServiceDoor;
 
 use crate::desk::Desk;
+use crate::health::NodeHealth;
 
 /// How long a service may take to give its OpenAPI document to an operator, who waits 30 s at most.
 const DESCRIPTION_WAIT: Duration = Duration::from_secs(20);
@@ -28,6 +31,7 @@ pub(crate) struct Backend {
     pub(crate) desk: Arc<Desk>,
     pub(crate) evidence: Arc<dyn EvidenceStore>,
     pub(crate) services: Arc<HttpServiceDoor>,
+    pub(crate) health: Arc<NodeHealth>,
 }
 
 #[async_trait]
@@ -69,8 +73,20 @@ impl AdminBackend for Backend {
         !service.url.is_https() || !service.pinned_certificates.is_empty() || self.services.trusts_some_ca()
     }
 
-    async fn decide(&self, event: PolicyEvent, actor: &str) -> Result<(), AdminFault> {
-        self.desk.decide(&event, actor).await
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn directory_in_force(&self) -> Option<Arc<Directory>> {
+        self.directory.current()
+    }
+
+    async fn decide(&self, make: Decide, actor: &str) -> Result<Option<PolicyEvent>, AdminFault> {
+        self.desk.decide(make, actor).await
+    }
+
+    fn health(&self) -> Option<Arc<dyn HealthSource>> {
+        Some(Arc::clone(&self.health) as _)
     }
 
     async fn evidence_list(&self, query: Query) -> Result<Vec<ExchangeSummary>, AdminFault> {

@@ -10,16 +10,18 @@ use bytes::Bytes;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use truc_directory::Usage;
 use truc_exchange::{Ground, Seal};
 use truc_keys::{KeyLabel, Signer as _};
-use truc_keystores::FileKeyStore;
-use truc_model::MemberId;
+use truc_keystores::{FileKeyStore, Passphrase};
+use truc_model::{Fingerprint, MemberId};
 use truc_peer::Identity;
 use truc_trust::Certificate;
 
 use crate::config::NodeConfig;
+use crate::enrolment::key_of;
 use crate::error::NodeError;
 use crate::keyring;
 use crate::statuses::OwnCertificates;
@@ -27,30 +29,35 @@ use crate::statuses::OwnCertificates;
 /// How often the files are looked at; SIGHUP has them looked at now.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
+/// New certificates wait this long for their statuses.
+const STATUSES_DEADLINE: Duration = Duration::from_secs(5);
+
 /// One auth certificate and one seal for each member, each with its intermediates.
 #[derive(Debug, Clone)]
 pub(crate) struct Certificates {
     pub(crate) auth: Vec<Certificate>,
+    /// The auth key that the certificate is for.
+    pub(crate) auth_key: KeyLabel,
     pub(crate) seals: HashMap<MemberId, Seal>,
 }
 
 impl Certificates {
     /// Reads the files that the configuration names. Blocks.
     pub(crate) fn read(config: &NodeConfig, store: &FileKeyStore) -> Result<Self, NodeError> {
-        let auth = for_key(store, &config.auth.key, &config.auth.certificate_file)?;
+        let (auth_key, auth) = for_key(store, &config.auth.key, &config.auth.certificate_file)?;
         let mut seals = HashMap::new();
         for member in &config.members {
-            let mut chain = for_key(store, &member.sign_key, &member.sign_certificate_file)?.into_iter();
+            let (key, chain) = for_key(store, &member.sign_key, &member.sign_certificate_file)?;
+            let mut chain = chain.into_iter();
             let missing = || NodeError::NotItsCertificate(member.sign_key.clone());
             let certificate = chain.next().ok_or_else(missing)?;
             let algorithm = certificate.key_kind().default_algorithm();
-            let key = member.sign_key.clone();
             seals.insert(
                 member.id.clone(),
                 Seal { key, certificate, intermediates: chain.collect(), algorithm },
             );
         }
-        Ok(Self { auth, seals })
+        Ok(Self { auth, auth_key, seals })
     }
 
     /// The auth certificate and its intermediates, DER.
@@ -77,16 +84,17 @@ impl Certificates {
     }
 }
 
-/// The certificates in a file, of which the first must be the key's.
-fn for_key(store: &FileKeyStore, key: &KeyLabel, file: &Path) -> Result<Vec<Certificate>, NodeError> {
-    let info = store.key(key).ok_or_else(|| NodeError::NoKey(key.clone()))?;
+/// The certificates in a file, of which the first must be for the key of this name or one that renewed it; and that key.
+fn for_key(
+    store: &FileKeyStore,
+    key: &KeyLabel,
+    file: &Path,
+) -> Result<(KeyLabel, Vec<Certificate>), NodeError> {
+    store.key(key).ok_or_else(|| NodeError::NoKey(key.clone()))?;
     let text = std::fs::read(file).map_err(|e| NodeError::file(file, e))?;
     let chain = Certificate::all_from_pem(&text).map_err(|e| NodeError::file(file, e))?;
-    if chain.first().is_some_and(|leaf| leaf.public_key() == info.public_key.as_slice()) {
-        Ok(chain)
-    } else {
-        Err(NodeError::NotItsCertificate(key.clone()))
-    }
+    let its = chain.first().and_then(|leaf| key_of(store, key, leaf.public_key()));
+    its.map(|label| (label, chain)).ok_or_else(|| NodeError::NotItsCertificate(key.clone()))
 }
 
 /// What the operator should hear of the configuration file, compared with what runs; `None` when it means the same. Blocks.
@@ -110,6 +118,8 @@ pub(crate) struct Reloader {
     pub(crate) ground: Arc<Ground>,
     pub(crate) certificates: Arc<ArcSwap<OwnCertificates>>,
     pub(crate) replaced: Arc<Notify>,
+    /// Has the files looked at now.
+    pub(crate) asked: Arc<Notify>,
     pub(crate) current: Certificates,
 }
 
@@ -130,6 +140,7 @@ impl Reloader {
                     tracing::info!("SIGHUP: looking at the certificate files");
                     self.compare_configuration().await;
                 }
+                () = self.asked.notified() => {}
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
             if let Err(error) = self.look().await {
@@ -151,20 +162,56 @@ impl Reloader {
     async fn look(&mut self) -> Result<(), NodeError> {
         let (config, store) = (self.config.clone(), Arc::clone(&self.store));
         let read = spawn_blocking(move || {
-            let certificates = Certificates::read(&config, &store)?;
-            Ok::<_, NodeError>((certificates, keyring::auth_key(&config, &store)?))
+            let certificates = match Certificates::read(&config, &store) {
+                // The key may have been made since the store was opened.
+                Err(NodeError::NotItsCertificate(_)) => {
+                    store.look_again(&Passphrase::from_file(&config.passphrase_file)?)?;
+                    Certificates::read(&config, &store)?
+                }
+                read => read?,
+            };
+            let auth_key = keyring::auth_key(&certificates, &store)?;
+            Ok::<_, NodeError>((certificates, auth_key))
         });
         let (found, auth_key) = read.await??;
         if found.same_as(&self.current) {
             return Ok(());
         }
-        self.identity.replace(&found.auth_chain(), &auth_key)?;
-        self.ground.sealing.replace(found.seals.clone());
+        // Their statuses come first, so that the first handshake and the first message under them carry theirs.
+        let statuses = self.statuses(&found.all()).await;
+        let auth = found.auth.first().and_then(|leaf| statuses.get(&leaf.fingerprint()));
+        self.identity.replace(&found.auth_chain(), &auth_key, auth)?;
+        self.ground.sealing.replace(found.seals.clone(), &statuses);
         self.certificates.store(Arc::new(found.all()));
         self.replaced.notify_one();
         self.current = found;
         tracing::info!(auth = %self.identity.fingerprint(), "certificates replaced");
         Ok(())
+    }
+}
+
+impl Reloader {
+    /// The statuses of certificates that are about to be put in place; what is not to be had in time is fetched afterwards.
+    async fn statuses(&self, certificates: &OwnCertificates) -> HashMap<Fingerprint, Bytes> {
+        let mut statuses = HashMap::new();
+        let Some(directory) = self.ground.directory.current() else { return statuses };
+        let asking = async {
+            for (certificate, intermediates, usage) in certificates {
+                let now = self.ground.clock.now();
+                let renewing =
+                    self.ground.verifier.renew(certificate, intermediates, *usage, &directory, now);
+                match renewing.await {
+                    Ok(known) => drop(statuses.insert(certificate.fingerprint(), known.response.clone())),
+                    Err(error) => {
+                        tracing::warn!(certificate = %certificate.fingerprint(), %error, "a new certificate has no status yet");
+                    }
+                }
+            }
+        };
+        if timeout(STATUSES_DEADLINE, asking).await.is_err() {
+            tracing::warn!("new certificates are used before their statuses are here");
+        }
+        statuses
     }
 }
 

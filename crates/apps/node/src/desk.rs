@@ -5,14 +5,15 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use tokio::sync::Mutex;
-use truc_admin::AdminFault;
+use truc_admin::{AdminCode, AdminFault, Decide};
 use truc_directory::HeadRef;
 use truc_directory_sync::HighestSeen;
 use truc_evidence::{Decision, DecisionLog};
-use truc_model::{Clock, SubsystemId};
+use truc_model::{Clock, SubsystemId, Timestamp};
 use truc_policy::{Policy, PolicyEvent};
 
 use crate::error::NodeError;
+use crate::restore::RESTORED;
 
 const DIRECTORY_SEEN: &str = "directory.seen";
 
@@ -24,6 +25,8 @@ pub(crate) struct Desk {
     /// Held from check to effect, so that decisions count in the order of the journal.
     one_at_a_time: Mutex<()>,
     highest: Mutex<Option<HeadRef>>,
+    /// When this node last began anew from a backup.
+    restored: Option<Timestamp>,
 }
 
 impl Desk {
@@ -35,12 +38,16 @@ impl Desk {
     ) -> Result<Self, NodeError> {
         let decisions = log.replay().await.map_err(NodeError::store("the journal of decisions"))?;
         let mut events = Vec::new();
-        let mut highest = None;
+        let (mut highest, mut restored) = (None, None);
         for decision in decisions {
             if decision.kind == DIRECTORY_SEEN {
                 let seen = serde_json::from_value(decision.payload)
                     .map_err(|e| NodeError::Decision(e.to_string()))?;
                 highest = Some(seen);
+                continue;
+            }
+            if decision.kind == RESTORED {
+                restored = restored.max(Some(decision.at));
                 continue;
             }
             match PolicyEvent::from_parts(&decision.kind, &decision.payload) {
@@ -56,7 +63,19 @@ impl Desk {
         }
         let policy = Policy::replay(hosted, &events).map_err(|e| NodeError::Decision(e.to_string()))?;
         let policy = Arc::new(ArcSwap::from_pointee(policy));
-        Ok(Self { log, clock, policy, one_at_a_time: Mutex::default(), highest: Mutex::new(highest) })
+        Ok(Self {
+            log,
+            clock,
+            policy,
+            one_at_a_time: Mutex::default(),
+            highest: Mutex::new(highest),
+            restored,
+        })
+    }
+
+    /// When this node last began anew from a backup, if it ever did.
+    pub(crate) const fn restored(&self) -> Option<Timestamp> {
+        self.restored
     }
 
     /// The policy in force, as the provider side reads it.
@@ -64,10 +83,19 @@ impl Desk {
         &self.policy
     }
 
-    /// Checks `event`, makes it durable, and puts the new policy in force.
-    pub(crate) async fn decide(&self, event: &PolicyEvent, actor: &str) -> Result<(), AdminFault> {
+    /// Has `make` make a decision from the policy in force, makes it durable, and puts the new policy in force: one journal
+    /// entry, however much it changes. Returns what was decided; `None` when `make` found nothing to decide.
+    pub(crate) async fn decide(&self, make: Decide, actor: &str) -> Result<Option<PolicyEvent>, AdminFault> {
         let _turn = self.one_at_a_time.lock().await;
-        let next = self.policy.load().apply(event)?;
+        let policy = self.policy.load_full();
+        // A whole node's policy may take a while to compare.
+        let made = tokio::task::spawn_blocking(move || {
+            let Some(event) = make(&policy)? else { return Ok(None) };
+            let next = policy.apply(&event)?;
+            Ok::<_, AdminFault>(Some((event, next)))
+        });
+        let made = made.await.map_err(|e| AdminFault::new(AdminCode::Internal, e.to_string()))?;
+        let Some((event, next)) = made? else { return Ok(None) };
         let decision = Decision {
             kind: event.kind().to_owned(),
             actor: actor.to_owned(),
@@ -77,7 +105,7 @@ impl Desk {
         self.log.append(decision).await.map_err(|error| AdminFault::not_recorded(&error))?;
         self.policy.store(Arc::new(next));
         tracing::info!(kind = event.kind(), actor, "decision in force");
-        Ok(())
+        Ok(Some(event))
     }
 }
 
@@ -101,3 +129,6 @@ impl HighestSeen for Desk {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,6 +29,26 @@ pub enum NodeError {
         "the key store has no key named {0}: make it with `truc node init`, or correct the configuration"
     )]
     NoKey(KeyLabel),
+    /// A certificate request cannot be made.
+    #[error("the certificate request for the key {label} cannot be made: {why}")]
+    CertificateRequest {
+        /// Which key.
+        label: KeyLabel,
+        /// What went wrong.
+        why: String,
+    },
+    /// The anchor is another one than the registry's operator told.
+    #[error(
+        "{path}: tệp này có SHA-256 {found}, không phải {wanted} như đã được báo; đừng dùng / this file's SHA-256 is {found} and not {wanted} as you were told: do not use it, ask the registry's operator"
+    )]
+    OtherAnchor {
+        /// The file.
+        path: PathBuf,
+        /// Its hash.
+        found: truc_model::Digest,
+        /// The expected one.
+        wanted: truc_model::Digest,
+    },
     /// A certificate is for another key.
     #[error("the certificate file for the key {0} holds a certificate of another key")]
     NotItsCertificate(KeyLabel),
@@ -52,6 +72,9 @@ pub enum NodeError {
         /// Why.
         source: truc_evidence::StoreError,
     },
+    /// A backup cannot be made or restored.
+    #[error(transparent)]
+    Archive(#[from] truc_stores::ArchiveError),
     /// A recorded decision cannot be applied.
     #[error("the journal of decisions: {0}")]
     Decision(String),

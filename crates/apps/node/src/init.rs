@@ -10,10 +10,11 @@ use truc_admin::Role;
 use truc_directory::Anchor;
 use truc_keys::{KeyKind, KeyLabel};
 use truc_keystores::{FileKeyStore, Passphrase};
-use truc_model::{MemberId, NodeId, SubsystemId};
+use truc_model::{Digest, MemberId, NodeId, SubsystemId};
 use truc_stores::DataFolder;
 
 use crate::config::{AdminToken, NodeConfig};
+use crate::enrolment::signing_request;
 use crate::error::NodeError;
 
 /// What a new node is to be.
@@ -27,6 +28,8 @@ pub struct InitOptions {
     pub members: Vec<(MemberId, Vec<SubsystemId>)>,
     /// The registry's anchor, copied into the folder.
     pub anchor: Option<PathBuf>,
+    /// The SHA-256 of that file, as the registry's operator told it by another way; another file is refused.
+    pub anchor_sha256: Option<Digest>,
     /// Where other nodes connect; `None` leaves the default.
     pub peer_listen: Option<SocketAddr>,
     /// Where information systems call; `None` leaves the default.
@@ -42,6 +45,8 @@ pub struct Initialised {
     pub config: NodeConfig,
     /// The public log key, 32 bytes, for the registration of the node.
     pub log_key: Vec<u8>,
+    /// The SHA-256 of the anchor that was copied.
+    pub anchor_sha256: Option<Digest>,
     /// The request (PKCS#10, PEM) for the node's auth certificate.
     pub auth_request: PathBuf,
     /// The requests for the members' sign certificates.
@@ -59,11 +64,13 @@ pub fn init(options: &InitOptions) -> Result<Initialised, NodeError> {
         return Err(NodeError::file(&file, "holds a node already; choose another folder"));
     }
     let config = configure(options, &file)?;
+    let anchor = options.anchor.as_deref().map(|path| read_anchor(path, options)).transpose()?;
+    if anchor.is_none() && options.anchor_sha256.is_some() {
+        return Err(NodeError::file(&options.folder, "--anchor-sha256 goes with --anchor"));
+    }
     make_folder(&options.folder)?;
-    if let Some(anchor) = &options.anchor {
-        let bytes = std::fs::read(anchor).map_err(|e| NodeError::file(anchor, e))?;
-        Anchor::parse(&bytes).map_err(|e| NodeError::file(anchor, e))?;
-        create(&config.anchor_file, &bytes)?;
+    if let Some(bytes) = &anchor {
+        create(&config.anchor_file, bytes)?;
     }
     let passphrase = Passphrase::from_file_or_create(&config.passphrase_file)?;
     for token in &config.admin.tokens {
@@ -90,7 +97,23 @@ pub fn init(options: &InitOptions) -> Result<Initialised, NodeError> {
     });
     let sign_requests = signing.collect::<Result<Vec<_>, NodeError>>()?;
     create(&file, config.to_toml().as_bytes())?;
-    Ok(Initialised { config, log_key, auth_request, sign_requests })
+    let anchor_sha256 = anchor.map(|bytes| Digest::of(&bytes));
+    Ok(Initialised { config, log_key, anchor_sha256, auth_request, sign_requests })
+}
+
+/// The anchor, when it is the expected one and of the node's instance.
+fn read_anchor(path: &Path, options: &InitOptions) -> Result<Vec<u8>, NodeError> {
+    let bytes = std::fs::read(path).map_err(|e| NodeError::file(path, e))?;
+    let found = Digest::of(&bytes);
+    if let Some(wanted) = options.anchor_sha256.filter(|wanted| *wanted != found) {
+        return Err(NodeError::OtherAnchor { path: path.to_owned(), found, wanted });
+    }
+    let anchor = Anchor::parse(&bytes).map_err(|e| NodeError::file(path, e))?;
+    if anchor.instance != options.node.instance() {
+        let (its, ours) = (anchor.instance, options.node.instance());
+        return Err(NodeError::file(path, format!("is of instance {its}, the node is of {ours}")));
+    }
+    Ok(bytes)
 }
 
 fn configure(options: &InitOptions, file: &Path) -> Result<NodeConfig, NodeError> {
@@ -106,13 +129,14 @@ fn configure(options: &InitOptions, file: &Path) -> Result<NodeConfig, NodeError
     config.admin.tokens.push(AdminToken {
         name: "ops".to_owned(),
         role: Role::Administrator,
+        member: None,
         token_file: options.folder.join("admin-token"),
     });
     // The rules between the values (loopback, distinct ports) hold for what was chosen too.
     Ok(NodeConfig::parse(&config.to_toml(), file)?)
 }
 
-/// A certificate request (RFC 2986) with the names of profile truc-1, signed by the key itself.
+/// Writes a certificate request with the names of profile truc-1.
 fn request(
     store: &FileKeyStore,
     label: &KeyLabel,
@@ -121,15 +145,7 @@ fn request(
     folder: &Path,
 ) -> Result<PathBuf, NodeError> {
     let path = folder.join(format!("{label}.csr"));
-    let failed = |e: rcgen::Error| NodeError::file(&path, format!("the certificate request: {e}"));
-    let pkcs8 = store.pkcs8(label).ok_or_else(|| NodeError::NoKey(label.clone()))?;
-    let pair = rcgen::KeyPair::try_from(pkcs8.as_slice()).map_err(failed)?;
-    let mut params = rcgen::CertificateParams::default();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(rcgen::DnType::CommonName, name);
-    // organizationIdentifier (2.5.4.97)
-    params.distinguished_name.push(rcgen::DnType::CustomDnType(vec![2, 5, 4, 97]), member.as_str());
-    let pem = params.serialize_request(&pair).and_then(|r| r.pem()).map_err(failed)?;
+    let (_, pem) = signing_request(store, label, name, member)?;
     create(&path, pem.as_bytes())?;
     Ok(path)
 }
@@ -165,6 +181,7 @@ mod tests {
             node: "VN/GOV/H26/ss1".parse().unwrap(),
             members: vec![(commune.clone(), vec![commune.subsystem("mot-cua").unwrap()])],
             anchor: None,
+            anchor_sha256: None,
             peer_listen: Some(([127, 0, 0, 1], 0).into()),
             edge_listen: None,
             admin_listen: None,
@@ -192,6 +209,7 @@ mod tests {
             node: "VN/GOV/H26/ss1".parse().unwrap(),
             members: vec![],
             anchor: None,
+            anchor_sha256: None,
             peer_listen: None,
             edge_listen: Some(([0, 0, 0, 0], 8080).into()),
             admin_listen: None,

@@ -102,13 +102,17 @@ pub(crate) fn open(config: &NodeConfig) -> Result<NodeKeys, NodeError> {
         index_keys.insert(member.id.clone(), IndexKey::new(name, &secret));
     }
     let certificates = Certificates::read(config, &store)?;
-    let identity = Arc::new(Identity::new(&certificates.auth_chain(), &auth_key(config, &store)?)?);
+    let identity = Arc::new(Identity::new(&certificates.auth_chain(), &auth_key(&certificates, &store)?)?);
     Ok(NodeKeys { store, record_keys, index_keys, certificates, identity })
 }
 
 /// The auth key as the TLS acceptor needs it.
-pub(crate) fn auth_key(config: &NodeConfig, store: &FileKeyStore) -> Result<Zeroizing<Vec<u8>>, NodeError> {
-    store.pkcs8(&config.auth.key).ok_or_else(|| NodeError::NoKey(config.auth.key.clone()))
+pub(crate) fn auth_key(
+    certificates: &Certificates,
+    store: &FileKeyStore,
+) -> Result<Zeroizing<Vec<u8>>, NodeError> {
+    let label = &certificates.auth_key;
+    store.pkcs8(label).ok_or_else(|| NodeError::NoKey(label.clone()))
 }
 
 fn dashed(member: &MemberId) -> String {

@@ -4,20 +4,29 @@
 //! process. It must not hold a rule of the bus: those live in domain and flow.
 
 mod backend;
+mod backup;
 mod certificates;
 pub mod config;
+mod counted;
 mod desk;
 mod edge_evidence;
 mod edge_tls;
+pub mod enrolment;
 mod error;
+mod health;
 mod init;
 mod keyring;
+mod metrics;
 pub mod offline;
+mod restore;
 mod run;
 mod status_shelf;
 mod statuses;
+mod succession;
 
+pub use backup::backup;
 pub use error::NodeError;
 pub use init::{InitOptions, Initialised, init};
 pub use keyring::{Keyring, open_keyring};
+pub use restore::{Restoration, RestoredNode, restore};
 pub use run::{Addresses, run};

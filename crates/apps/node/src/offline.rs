@@ -74,6 +74,7 @@ mod tests {
             node,
             members: vec![],
             anchor: None,
+            anchor_sha256: None,
             peer_listen: None,
             edge_listen: None,
             admin_listen: None,

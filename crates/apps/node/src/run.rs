@@ -22,20 +22,24 @@ use truc_model::{Clock, SubsystemId};
 use truc_peer::{Connections, PeerDoor, PeerDoorConfig, PeerLinks};
 use truc_provider::{HttpServiceDoor, ProviderConfig};
 use truc_stores::{DataFolder, DecisionJournal, DiskSpool, EvidenceJournal, JournalOptions};
-use truc_trust::{OwnStatuses, StatusPolicy, StatusSource, Verifier};
+use truc_trust::{OwnStatuses, StatusPolicy, Verifier};
 use truc_trust_services::{FetchLimits, OcspHttp};
 use zeroize::Zeroizing;
 
 use crate::backend::Backend;
 use crate::certificates::Reloader;
 use crate::config::NodeConfig;
+use crate::counted::{Counted, Counts};
 use crate::desk::Desk;
 use crate::edge_evidence::NodeEvidence;
 use crate::edge_tls::EdgeTls;
+use crate::enrolment::Renewing;
 use crate::error::NodeError;
+use crate::health::NodeHealth;
 use crate::keyring::{self, NodeKeys};
 use crate::status_shelf::StatusShelf;
-use crate::statuses::StatusKeeper;
+use crate::statuses::{StatusKeeper, Told};
+use crate::succession::Successions;
 
 /// Most bytes of bodies in the spool at once; what the disk has free bounds them before.
 const SPOOL_LIMIT: u64 = 256 << 30;
@@ -54,6 +58,8 @@ pub struct Addresses {
     pub edge_https: Option<SocketAddr>,
     /// Operators.
     pub admin: SocketAddr,
+    /// Health and metrics, where they have a door of their own.
+    pub health: Option<SocketAddr>,
 }
 
 /// Runs a node until `shutdown`; calls `ready` once every door is open.
@@ -76,6 +82,7 @@ pub async fn run(
     };
     shelf.load().await;
     node.statuses.take_kept();
+    held.desk.restored().into_iter().for_each(|at| node.ground.recorder.restored(at));
     let open = node.ground.recorder.restore().await.map_err(NodeError::store("evidence"))?;
     let open = node.close_interrupted(open).await;
     let doors = Doors::bind(&config).await?;
@@ -94,6 +101,7 @@ struct Held {
     _folder: DataFolder,
     keys: NodeKeys,
     evidence: Arc<dyn EvidenceStore>,
+    counts: Counts,
     desk: Arc<Desk>,
 }
 
@@ -113,8 +121,11 @@ impl Held {
         });
         let (folder, keys, evidence, decisions) = opened.await??;
         let decisions: Arc<dyn DecisionLog> = Arc::new(decisions);
+        crate::restore::begin(&config.data_folder, decisions.as_ref(), clock.as_ref()).await?;
         let desk = Arc::new(Desk::open(decisions, Arc::clone(clock), hosted(config)).await?);
-        Ok(Self { _folder: folder, keys, evidence: Arc::new(evidence), desk })
+        let counts = Counts::default();
+        let evidence = Arc::new(Counted { store: Arc::new(evidence), counts: counts.clone() });
+        Ok(Self { _folder: folder, keys, evidence, counts, desk })
     }
 }
 
@@ -163,6 +174,7 @@ struct Node {
     statuses: StatusKeeper,
     services: Arc<HttpServiceDoor>,
     reloader: Reloader,
+    renewing: Renewing,
     edge_tls: EdgeTls,
     clock: Arc<dyn Clock>,
 }
@@ -176,7 +188,7 @@ impl Node {
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, NodeError> {
         let directory = Arc::new(InForce(handle.clone()));
-        let source: Arc<dyn StatusSource> = Arc::new(OcspHttp::new(FetchLimits::default()));
+        let source = Arc::new(OcspHttp::new(FetchLimits::default()));
         let own = Arc::new(OwnStatuses::default());
         let policy =
             StatusPolicy { freshness: config.trust.status_freshness, grace: config.trust.status_grace };
@@ -186,7 +198,7 @@ impl Node {
             me: config.node.clone(),
             clock: Arc::clone(clock),
             directory: Arc::clone(&directory) as _,
-            verifier: Verifier::new(config.node.clone(), Arc::clone(&source), policy),
+            verifier: Verifier::new(config.node.clone(), source, policy),
             recorder,
             sealing: Sealing::new(
                 Arc::clone(&keys.store) as _,
@@ -216,25 +228,35 @@ impl Node {
             Provider::new(Arc::clone(&ground), Arc::clone(held.desk.policy()), Arc::clone(&services) as _);
         let certificates = Arc::new(ArcSwap::from_pointee(keys.certificates.all()));
         let replaced = Arc::new(Notify::new());
-        let reloader = Reloader {
-            config: config.clone(),
-            store: Arc::clone(&keys.store),
-            identity: Arc::clone(&keys.identity),
-            ground: Arc::clone(&ground),
+        let statuses = StatusKeeper {
             certificates: Arc::clone(&certificates),
             replaced: Arc::clone(&replaced),
-            current: keys.certificates.clone(),
-        };
-        let statuses = StatusKeeper {
-            certificates,
-            replaced,
             ground: Arc::clone(&ground),
             own,
-            source,
             directory: Arc::clone(&directory) as _,
             identity: Arc::clone(&keys.identity),
             clock: Arc::clone(clock),
             every: config.trust.status_fetch_interval,
+            told: Told::default(),
+        };
+        let asked = Arc::new(Notify::new());
+        let renewing = Renewing {
+            config: config.clone(),
+            store: Arc::clone(&keys.store),
+            ground: Arc::clone(&ground),
+            directory: handle.clone(),
+            certificates: Arc::clone(&certificates),
+            look: Arc::clone(&asked),
+        };
+        let reloader = Reloader {
+            asked,
+            config: config.clone(),
+            store: Arc::clone(&keys.store),
+            identity: Arc::clone(&keys.identity),
+            ground: Arc::clone(&ground),
+            certificates,
+            replaced,
+            current: keys.certificates.clone(),
         };
         Ok(Self {
             ground,
@@ -247,6 +269,7 @@ impl Node {
             statuses,
             services,
             reloader,
+            renewing,
             edge_tls,
             clock: Arc::clone(clock),
         })
@@ -274,8 +297,28 @@ impl Node {
             tracing::warn!("own certificate statuses are not to be had yet");
         }
         let mut tasks = JoinSet::new();
+        let own_certificates = Arc::clone(&self.statuses.certificates);
         tasks.spawn(self.statuses.run(shutdown.clone()));
         tasks.spawn(self.reloader.run(shutdown.clone()));
+        tasks.spawn(self.renewing.run(shutdown.clone()));
+        let health = Arc::new(NodeHealth {
+            ground: Arc::clone(&self.ground),
+            directory: handle.clone(),
+            certificates: own_certificates,
+            connections: self.connections.clone(),
+            counts: held.counts.clone(),
+            data_folder: config.data_folder.clone(),
+        });
+        if let Some(door) = doors.health {
+            tasks.spawn(truc_admin::health::serve_health(door, Arc::clone(&health) as _, shutdown.clone()));
+        }
+        let successions = Successions {
+            desk: Arc::clone(&held.desk),
+            directory: handle.clone(),
+            clock: Arc::clone(&self.clock),
+            policy: config.policy.succession,
+        };
+        tasks.spawn(successions.run(shutdown.clone()));
         tasks.spawn(cut_untrusted(handle, self.connections.clone(), shutdown.clone()));
         let backend = Backend {
             node: config.node.clone(),
@@ -286,6 +329,7 @@ impl Node {
             desk: Arc::clone(&held.desk),
             evidence: Arc::clone(&held.evidence),
             services: self.services,
+            health,
         };
         tasks.spawn(truc_admin::serve(doors.admin, Arc::new(backend), tokens(config)?, shutdown.clone()));
         let edge = EdgeConfig { body_limit: config.edge.max_body, ..EdgeConfig::default() };
@@ -320,7 +364,7 @@ impl Node {
             PeerDoorConfig { max_exchanges: config.peer.max_exchanges, ..PeerDoorConfig::default() },
         )?;
         tracing::info!(node = %self.ground.me, peer = %doors.addresses.peer, edge = ?doors.addresses.edge,
-            edge_https = ?doors.addresses.edge_https, admin = %doors.addresses.admin, "ready");
+            edge_https = ?doors.addresses.edge_https, admin = %doors.addresses.admin, health = ?doors.addresses.health, "ready");
         let abandoned = Abandoned {
             ground: Arc::clone(&self.ground),
             consumer: Arc::clone(&self.consumer),
@@ -410,6 +454,7 @@ fn tokens(config: &NodeConfig) -> Result<TokenTable, NodeError> {
         entries.push(TokenEntry {
             name: token.name.clone(),
             role: token.role,
+            member: token.member.clone(),
             token: Zeroizing::new(secret.trim().to_owned()),
         });
     }
@@ -422,6 +467,7 @@ struct Doors {
     edge: Option<TcpListener>,
     edge_https: Option<TcpListener>,
     admin: TcpListener,
+    health: Option<TcpListener>,
     addresses: Addresses,
 }
 
@@ -432,13 +478,15 @@ impl Doors {
         let https = config.edge.https.as_ref().map(|https| https.listen);
         let (edge_https, https_address) = bind_if("the edge's HTTPS", https).await?;
         let (admin, admin_address) = bind("the admin API", config.admin.listen).await?;
+        let (health, health_address) = bind_if("health and metrics", config.health.listen).await?;
         let addresses = Addresses {
             peer: peer_address,
             edge: edge_address,
             edge_https: https_address,
             admin: admin_address,
+            health: health_address,
         };
-        Ok(Self { peer, edge, edge_https, admin, addresses })
+        Ok(Self { peer, edge, edge_https, admin, health, addresses })
     }
 }
 

@@ -19,6 +19,16 @@ const SAVE_EVERY: Duration = Duration::from_secs(60);
 struct Shelf {
     v: u32,
     statuses: Vec<Kept>,
+    /// Revocation lists, each with its CA's certificate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    lists: Vec<KeptList>,
+}
+
+#[derive(Serialize, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(deny_unknown_fields)]
+struct KeptList {
+    issuer: String,
+    list: String,
 }
 
 #[derive(Serialize, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +69,11 @@ impl StatusShelf {
                 );
             }
         }
+        for kept in shelf.lists.iter().filter(|_| shelf.v == 1) {
+            let (Some(issuer), Some(list)) = (decoded(&kept.issuer), decoded(&kept.list)) else { continue };
+            let verifier = &self.ground.verifier;
+            taken += usize::from(verifier.remember_list(issuer.as_bytes(), &list.0, &directory, now).is_ok());
+        }
         tracing::debug!(taken, "kept certificate statuses taken in");
     }
 
@@ -93,7 +108,13 @@ impl StatusShelf {
         };
         let mut statuses: Vec<Kept> = self.ground.verifier.statuses().iter().map(kept).collect();
         statuses.sort_unstable();
-        serde_json::to_vec(&Shelf { v: 1, statuses }).ok()
+        let list = |known: &Arc<truc_trust::KnownList>| KeptList {
+            issuer: encoded(known.issuer.der()),
+            list: encoded(&known.bytes),
+        };
+        let mut lists: Vec<KeptList> = self.ground.verifier.lists().iter().map(list).collect();
+        lists.sort_unstable();
+        serde_json::to_vec(&Shelf { v: 1, statuses, lists }).ok()
     }
 }
 

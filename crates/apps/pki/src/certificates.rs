@@ -46,6 +46,16 @@ pub(crate) enum Usage {
 }
 
 impl Usage {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ca => "ca",
+            Self::Ocsp => "ocsp",
+            Self::Tsa => "tsa",
+            Self::Sign => "sign",
+            Self::Auth => "auth",
+        }
+    }
+
     fn key_usages(self) -> FlagSet<KeyUsages> {
         match self {
             Self::Ca => KeyUsages::KeyCertSign | KeyUsages::CRLSign,

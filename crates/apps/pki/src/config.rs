@@ -25,6 +25,19 @@ pub struct PkiConfig {
     pub crl_validity: Duration,
     /// Policy the TSA stamps under.
     pub tsa_policy: ObjectIdentifier,
+    /// Issuing over HTTP; off when there is none.
+    pub issuing: Option<IssuingConfig>,
+}
+
+/// `[issuing]`: certificates over HTTP, for the registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuingConfig {
+    /// Its own address, on loopback unless [`Self::tls_in_front`].
+    pub listen: SocketAddr,
+    /// File with the token that every request carries, mode 0600.
+    pub token_file: PathBuf,
+    /// Stated by the operator: a TLS terminator stands in front, so the token does not cross a network in the clear.
+    pub tls_in_front: bool,
 }
 
 /// Why the configuration is not usable: all reasons at once.
@@ -39,7 +52,8 @@ pub struct ConfigError {
 
 /// An enterprise number set aside for examples (RFC 5612): nobody's policy but a pilot's.
 const PILOT_POLICY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.32473.1.1");
-const KNOWN: [&str; 8] = [
+const KNOWN: [&str; 9] = [
+    "issuing",
     "config-version",
     "dir",
     "passphrase-file",
@@ -61,6 +75,7 @@ impl PkiConfig {
             ocsp_validity: Duration::from_secs(3600),
             crl_validity: Duration::from_secs(24 * 3600),
             tsa_policy: PILOT_POLICY,
+            issuing: None,
         }
     }
 
@@ -86,10 +101,11 @@ impl PkiConfig {
         };
         let mut keys = Keys { table: &table, mistakes: Vec::new() };
         keys.version();
-        keys.unknown();
+        keys.unknown(&KNOWN);
         let dir = base.join(keys.text("dir", Some(".")));
         let config = Self {
             passphrase_file: dir.join(keys.text("passphrase-file", Some("passphrase"))),
+            issuing: keys.issuing(&dir),
             dir,
             listen: keys.parsed(
                 "listen",
@@ -114,14 +130,20 @@ impl PkiConfig {
 
     /// The text of a `pki.toml` that says this, for a file placed in the folder itself.
     pub fn to_toml(&self) -> String {
+        let issuing = self.issuing.as_ref().map(|issuing| {
+            let file = issuing.token_file.strip_prefix(&self.dir).unwrap_or(&issuing.token_file);
+            let front = if issuing.tls_in_front { "tls-in-front = true\n" } else { "" };
+            format!("\n[issuing]\nlisten = {:?}\ntoken-file = {file:?}\n{front}", issuing.listen.to_string())
+        });
         format!(
             "# Pilot PKI (truc pki): for tests and training, not for production.\nconfig-version = 1\nlisten = {:?}\npublic-url = {:?}\n\
-             ocsp-validity = {:?}\ncrl-validity = {:?}\ntsa-policy = {:?}\n",
+             ocsp-validity = {:?}\ncrl-validity = {:?}\ntsa-policy = {:?}\n{}",
             self.listen.to_string(),
             self.public_url,
             written(self.ocsp_validity),
             written(self.crl_validity),
             self.tsa_policy.to_string(),
+            issuing.unwrap_or_default(),
         )
     }
 }
@@ -152,10 +174,43 @@ impl Keys<'_> {
         }
     }
 
-    fn unknown(&mut self) {
-        for key in self.table.keys().filter(|key| !KNOWN.contains(&key.as_str())) {
-            self.mistakes.push(format!("{key} is not a known key; known are {}", KNOWN.join(", ")));
+    fn unknown(&mut self, known: &[&str]) {
+        for key in self.table.keys().filter(|key| !known.contains(&key.as_str())) {
+            self.mistakes.push(format!("{key} is not a known key; known are {}", known.join(", ")));
         }
+    }
+
+    /// `[issuing]`, if it is there.
+    fn issuing(&mut self, dir: &Path) -> Option<IssuingConfig> {
+        let Value::Table(table) = self.table.get("issuing")? else {
+            self.mistakes.push("issuing is a section: write [issuing]".into());
+            return None;
+        };
+        let mut keys = Keys { table, mistakes: Vec::new() };
+        keys.unknown(&["listen", "token-file", "tls-in-front"]);
+        let tls_in_front = match table.get("tls-in-front") {
+            None => false,
+            Some(Value::Boolean(stated)) => *stated,
+            Some(_) => {
+                keys.mistakes.push("tls-in-front is true or false".into());
+                false
+            }
+        };
+        let default = SocketAddr::from(([127, 0, 0, 1], 8881));
+        let config = IssuingConfig {
+            listen: keys.parsed("listen", default, "an address and port like 127.0.0.1:8881"),
+            token_file: dir.join(keys.text("token-file", None)),
+            tls_in_front,
+        };
+        if !config.listen.ip().is_loopback() && !tls_in_front {
+            keys.mistakes.push(format!(
+                "listen = \"{}\" would carry the token in the clear: listen on 127.0.0.1, or put a TLS terminator in front and state \
+                 tls-in-front = true",
+                config.listen
+            ));
+        }
+        self.mistakes.extend(keys.mistakes.into_iter().map(|mistake| format!("[issuing] {mistake}")));
+        Some(config)
     }
 
     fn text(&mut self, key: &str, default: Option<&str>) -> String {
@@ -203,7 +258,7 @@ impl Keys<'_> {
 }
 
 /// A duration as every configuration file of Trục writes it (protocol P10.5): `90s`, `60m`, `24h`, `7d`.
-fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
     let seconds = match unit.trim_start() {
         "s" => 1,
@@ -241,8 +296,15 @@ mod tests {
             example.lines().map(|l| format!("{}\n", if keys(&l) { &l[2..] } else { l })).collect();
         assert_eq!(parse(&uncommented).unwrap(), config);
         for key in KNOWN {
-            assert!(example.contains(&format!("{key} = ")), "{key} is not in the example");
+            let shown = [format!("{key} = "), format!("[{key}]")].iter().any(|form| example.contains(form));
+            assert!(shown, "{key} is not in the example");
         }
+        // The section as it is shown.
+        let section: String =
+            example.lines().map(|l| format!("{}\n", l.strip_prefix("#~ ").unwrap_or(l))).collect();
+        let issuing = parse(&section).unwrap().issuing.unwrap();
+        assert!(issuing.listen.ip().is_loopback());
+        assert_eq!(issuing.token_file, Path::new("/var/lib/truc/pki/issuing-token"));
     }
 
     #[test]
@@ -254,6 +316,20 @@ mod tests {
         for key in ["config-version", "listen", "public-url", "crl-validity", "port"] {
             assert!(text.contains(key), "{text}");
         }
+    }
+
+    #[test]
+    fn a_token_never_crosses_a_network_in_the_clear() {
+        let with = |lines: &str| {
+            parse(&format!("config-version = 1\npublic-url = \"http://x\"\n[issuing]\n{lines}\n"))
+        };
+        assert!(with("token-file = \"t\"").unwrap().issuing.unwrap().listen.ip().is_loopback());
+        let open = "listen = \"0.0.0.0:8881\"\ntoken-file = \"t\"";
+        assert!(with(open).unwrap_err().to_string().contains("in the clear"));
+        assert!(with(&format!("{open}\ntls-in-front = true")).unwrap().issuing.unwrap().tls_in_front);
+        let error = with("port = 1\ntls-in-front = 1").unwrap_err();
+        assert_eq!(error.mistakes.len(), 3, "{error}");
+        assert!(error.mistakes.iter().all(|m| m.starts_with("[issuing] ")), "{error}");
     }
 
     #[test]
@@ -270,6 +346,11 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let config = PkiConfig::new(Path::new("/etc/truc"), ([127, 0, 0, 1], 1).into(), "http://127.0.0.1:1");
-        assert_eq!(parse(&config.to_toml()).unwrap(), PkiConfig { dir: "/etc/truc/.".into(), ..config });
+        let same = PkiConfig { dir: "/etc/truc/.".into(), ..config.clone() };
+        assert_eq!(parse(&config.to_toml()).unwrap(), same);
+        let (listen, token_file) = (([127, 0, 0, 1], 2).into(), config.dir.join("issuing-token"));
+        let issuing = Some(IssuingConfig { listen, token_file, tls_in_front: false });
+        let config = PkiConfig { issuing: issuing.clone(), ..config };
+        assert_eq!(parse(&config.to_toml()).unwrap(), PkiConfig { issuing, ..same });
     }
 }

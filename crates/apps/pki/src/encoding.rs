@@ -96,23 +96,6 @@ pub(crate) fn algorithm_identifier(algorithm: SignatureAlgorithm) -> Option<Algo
     Some(AlgorithmIdentifierOwned { oid, parameters })
 }
 
-/// The algorithm that a signature by a key of this kind names, if it is one this PKI reads.
-pub(crate) fn algorithm_of(
-    kind: KeyKind,
-    identifier: &AlgorithmIdentifierOwned,
-) -> Option<SignatureAlgorithm> {
-    let algorithm = match (kind, identifier.oid) {
-        (KeyKind::EcP256, ECDSA_SHA256) => SignatureAlgorithm::EcdsaP256Sha256,
-        (KeyKind::EcP384, ECDSA_SHA256) => SignatureAlgorithm::EcdsaP384Sha256,
-        (KeyKind::EcP384, ECDSA_SHA384) => SignatureAlgorithm::EcdsaP384Sha384,
-        (KeyKind::Rsa, RSA_SHA256) => SignatureAlgorithm::RsaPkcs1Sha256,
-        (KeyKind::Rsa, RSA_SHA384) => SignatureAlgorithm::RsaPkcs1Sha384,
-        (KeyKind::Rsa, RSA_SHA512) => SignatureAlgorithm::RsaPkcs1Sha512,
-        _ => return None,
-    };
-    Some(algorithm)
-}
-
 /// Signs the DER of a to-be-signed structure with the algorithm its key is used with.
 pub(crate) async fn sign(signer: &dyn Signer, key: &KeyInfo, tbs: Vec<u8>) -> Result<BitString, PkiError> {
     let value = signer.sign(&key.label, key.kind.default_algorithm(), tbs.into()).await?;

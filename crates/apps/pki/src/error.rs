@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use truc_keys::SignerError;
 use truc_keystores::KeyStoreError;
+use truc_model::Fingerprint;
+use truc_trust::{ProfileError, RequestError};
 
 use crate::config::ConfigError;
 use crate::ledger::Serial;
@@ -50,11 +52,50 @@ pub enum PkiError {
     /// A public key no member or node may use.
     #[error("this public key cannot be certified: P-256, P-384 or RSA with 2048 to 4096 bits is needed")]
     UnusableKey,
-    /// The certificate signing request is no such thing, or its signature is not by its own key.
+    /// The certificate signing request is no such thing, its key is weak, or its signature is not by its own key.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The body of an HTTP request is not what is taken.
+    #[error("nội dung yêu cầu sai / the body is not what is taken here: {0}")]
+    BadBody(String),
+    /// The holder of a request over HTTP is no member or node.
+    #[error("{0:?} không phải thành viên hay nút / {0:?} is no member (usage sign) or node (usage auth)")]
+    NoHolder(String),
+    /// The subject of a request over HTTP names nobody by profile truc-1.
+    #[error(transparent)]
+    NobodyNamed(#[from] ProfileError),
+    /// The subject of a request over HTTP names somebody else.
     #[error(
-        "this is not a usable certificate signing request ({0}): make one with the key it is for, as PEM (PKCS#10)"
+        "yêu cầu ghi tên {named}, không phải {expected} / the request names {named}, not {expected}: make it on the node that it is for"
     )]
-    BadRequest(&'static str),
+    WrongSubject {
+        /// For whom a certificate was asked.
+        expected: String,
+        /// Whom the request names.
+        named: String,
+    },
+    /// One key has one holder.
+    #[error(
+        "khoá này đã được cấp chứng thư cho chủ thể khác; hãy tạo khoá mới / this key was certified for another holder: make a new one"
+    )]
+    KeyOfAnother,
+    /// The certificate of this very request is revoked or has expired.
+    #[error(
+        "chứng thư của yêu cầu này đã bị thu hồi hoặc hết hạn; hãy tạo khoá và yêu cầu mới / the certificate of this request is revoked or \
+         has expired: make a new key and request"
+    )]
+    Over,
+    /// No certificate of this fingerprint was issued here.
+    #[error("không có chứng thư {0} / no certificate with fingerprint {0} was issued here")]
+    UnknownFingerprint(Fingerprint),
+    /// The token of `[issuing]` could be read by others or guessed.
+    #[error(
+        "{0}: a token is one line of 32 to 256 visible ASCII characters in a file of mode 0600; make one with `openssl rand -hex 32`"
+    )]
+    BadToken(PathBuf),
+    /// The server was given an address to issue on, and the configuration has no `[issuing]`.
+    #[error("pki.toml has no [issuing] with a token-file: add it, or issue with `truc pki issue`")]
+    NotIssuing,
     /// No certificate of this serial number was issued here.
     #[error("no certificate with serial number {0} was issued here: look it up with `truc pki list`")]
     UnknownSerial(Serial),

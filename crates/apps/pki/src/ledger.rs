@@ -12,7 +12,7 @@ use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use truc_model::{Fingerprint, Timestamp};
+use truc_model::{Digest, Fingerprint, Timestamp};
 
 use crate::certificates::Usage;
 use crate::error::PkiError;
@@ -115,6 +115,29 @@ pub struct IssuedCertificate {
     pub fingerprint: Fingerprint,
     /// Set when it was revoked.
     pub revoked: Option<Revocation>,
+    /// What lies behind it; not known of what was issued before this was recorded.
+    pub(crate) origin: Origin,
+}
+
+/// Which key a certificate is for, and for which request over HTTP it was issued.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Origin {
+    /// SHA-256 of the public key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<Digest>,
+    /// SHA-256 of the request's DER.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) request: Option<Digest>,
+    /// The certificate, DER in base64, so that the same request is answered with it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate: Option<String>,
+}
+
+impl Origin {
+    fn is_unknown(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// One line.
@@ -128,6 +151,8 @@ pub(crate) enum Event {
         subject: String,
         not_after: Timestamp,
         fingerprint: Fingerprint,
+        #[serde(default, skip_serializing_if = "Origin::is_unknown")]
+        origin: Origin,
     },
     Revoked {
         at: Timestamp,
@@ -222,21 +247,15 @@ impl Ledger {
 
 fn apply(certificates: &mut BTreeMap<Serial, IssuedCertificate>, event: Event) {
     match event {
-        Event::Issued { serial, usage, subject, not_after, fingerprint, .. } => {
-            let usage = match usage {
-                Usage::Ca => "ca",
-                Usage::Ocsp => "ocsp",
-                Usage::Tsa => "tsa",
-                Usage::Sign => "sign",
-                Usage::Auth => "auth",
-            };
+        Event::Issued { serial, usage, subject, not_after, fingerprint, origin, .. } => {
             let entry = IssuedCertificate {
                 serial: serial.clone(),
-                usage,
+                usage: usage.as_str(),
                 subject,
                 not_after,
                 fingerprint,
                 revoked: None,
+                origin,
             };
             certificates.insert(serial, entry);
         }
@@ -260,6 +279,7 @@ mod tests {
             subject: "VN/GOV/H26".into(),
             not_after: Timestamp::from_millis(2),
             fingerprint: Fingerprint::of(b"x"),
+            origin: Origin::default(),
         }
     }
 
@@ -279,6 +299,15 @@ mod tests {
         one.revision().unwrap();
         assert_eq!(one.find(&"00:40".parse().unwrap()).unwrap().revoked.unwrap().at, at);
         assert_eq!(Ledger::open(&path).unwrap().all().len(), 1);
+    }
+
+    #[test]
+    fn a_line_without_an_origin_is_written_and_read_as_ever() {
+        let old = r#"{"event":"issued","at":"1970-01-01T00:00:00.001Z","serial":"40","usage":"sign","subject":"VN/GOV/H26","not-after":"1970-01-01T00:00:00.002Z","fingerprint":"2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"}"#;
+        assert_eq!(serde_json::to_string(&issued("40")).unwrap(), old);
+        assert!(
+            matches!(serde_json::from_str(old).unwrap(), Event::Issued { origin, .. } if origin.is_unknown())
+        );
     }
 
     #[test]

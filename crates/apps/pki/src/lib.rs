@@ -7,9 +7,9 @@
 mod certificates;
 mod config;
 mod crl;
-mod csr;
 mod encoding;
 mod error;
+mod issuing;
 mod ledger;
 mod ocsp;
 mod pki;
@@ -17,10 +17,10 @@ mod server;
 mod setup;
 mod tsa;
 
-pub use config::{ConfigError, PkiConfig, check_public_url};
+pub use config::{ConfigError, IssuingConfig, PkiConfig, check_public_url};
 pub use encoding::subject_public_key_info;
 pub use error::PkiError;
 pub use ledger::{IssuedCertificate, Revocation, RevocationReason, Serial};
 pub use pki::Pki;
-pub use server::{run, serve};
+pub use server::{Listeners, Listening, run, serve};
 pub use setup::InitOptions;

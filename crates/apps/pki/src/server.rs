@@ -1,4 +1,5 @@
-//! The one HTTP server of the pilot PKI. Plain HTTP: everything it answers is public and signed.
+//! The HTTP server of the pilot PKI. Plain HTTP: everything it answers is public and signed. Issuing has an address of its own
+//! ([`crate::issuing`]).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use truc_model::SystemClock;
 
 use crate::config::PkiConfig;
 use crate::error::{PkiError, blocking};
+use crate::issuing::{self, Token};
 use crate::ocsp::Responder;
 use crate::pki::Pki;
 use crate::tsa;
@@ -35,36 +37,91 @@ const LIMITS: Limits = Limits {
     drain: Duration::from_secs(5),
 };
 
-struct App {
-    pki: Pki,
+pub(crate) struct App {
+    pub(crate) pki: Pki,
     responder: Responder,
 }
 
-/// Opens the PKI of `config` and serves it until `shutdown` is cancelled; `ready` is told the address once it listens.
+/// Where the server listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listening {
+    /// Status, time-stamps, the CA's certificate.
+    pub public: SocketAddr,
+    /// Issuing and revoking, if configured.
+    pub issuing: Option<SocketAddr>,
+}
+
+/// What the server listens on.
+#[derive(Debug)]
+pub struct Listeners {
+    /// Status, time-stamps, the CA's certificate.
+    pub public: TcpListener,
+    /// Issuing and revoking; the configuration must have `[issuing]` then.
+    pub issuing: Option<TcpListener>,
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(public: TcpListener) -> Self {
+        Self { public, issuing: None }
+    }
+}
+
+/// Opens the PKI of `config` and serves it until `shutdown` is cancelled; `ready` is told the addresses once it listens.
 ///
 /// # Errors
-/// The PKI does not open, or the address cannot be listened on.
+/// The PKI does not open, an address cannot be listened on, or the token of `[issuing]` is not usable.
 pub async fn run(
     config: &PkiConfig,
-    ready: impl FnOnce(SocketAddr),
+    ready: impl FnOnce(Listening),
     shutdown: CancellationToken,
 ) -> Result<(), PkiError> {
     let file = config.passphrase_file.clone();
     let passphrase = blocking(move || Ok(Passphrase::from_file(&file)?)).await?;
     let pki = Pki::open(config, &passphrase, Arc::new(SystemClock)).await?;
-    let listen = |source| PkiError::Listen { address: config.listen, source };
-    let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
-    ready(listener.local_addr().map_err(listen)?);
-    serve(pki, listener, shutdown).await
+    let (public, at) = listen(config.listen).await?;
+    let mut listening = Listening { public: at, issuing: None };
+    let mut listeners = Listeners::from(public);
+    if let Some(issuing) = &config.issuing {
+        // A token that is of no use is told before anything is up.
+        Token::read(&issuing.token_file).await?;
+        let (listener, at) = listen(issuing.listen).await?;
+        (listening.issuing, listeners.issuing) = (Some(at), Some(listener));
+    }
+    ready(listening);
+    serve(pki, listeners, shutdown).await
 }
 
-/// Serves an open PKI on a listener until `shutdown` is cancelled; requests in progress then have 5 s to finish.
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), PkiError> {
+    let failed = |source| PkiError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let at = listener.local_addr().map_err(failed)?;
+    Ok((listener, at))
+}
+
+/// Serves an open PKI until `shutdown` is cancelled; requests in progress then have 5 s to finish.
 ///
 /// # Errors
-/// None now; a listener that fails to accept is tried again.
-pub async fn serve(pki: Pki, listener: TcpListener, shutdown: CancellationToken) -> Result<(), PkiError> {
+/// There is an address to issue on without a usable token. A listener that fails to accept is tried again.
+pub async fn serve(
+    pki: Pki,
+    listeners: impl Into<Listeners>,
+    shutdown: CancellationToken,
+) -> Result<(), PkiError> {
+    let Listeners { public, issuing } = listeners.into();
+    let issuing = match (issuing, &pki.config.issuing) {
+        (None, _) => None,
+        (Some(_), None) => return Err(PkiError::NotIssuing),
+        (Some(listener), Some(config)) => Some((listener, Token::read(&config.token_file).await?)),
+    };
     let app = Arc::new(App { pki, responder: Responder::default() });
-    small_server::serve(listener, router(app), LIMITS, shutdown).await;
+    let issue = async {
+        if let Some((listener, token)) = issuing {
+            let router = issuing::router(Arc::clone(&app), token);
+            small_server::serve(listener, router, LIMITS, shutdown.clone()).await;
+        }
+    };
+    let tell = small_server::serve(public, router(Arc::clone(&app)), LIMITS, shutdown.clone());
+    tokio::join!(tell, issue);
     Ok(())
 }
 
@@ -82,7 +139,7 @@ fn router(app: Arc<App>) -> Router {
 }
 
 /// A client that sends slowly is not waited for.
-async fn deadline(request: Request, next: Next) -> Response {
+pub(crate) async fn deadline(request: Request, next: Next) -> Response {
     let in_time = tokio::time::timeout(REQUEST_DEADLINE, next.run(request)).await;
     in_time.unwrap_or_else(|_| StatusCode::REQUEST_TIMEOUT.into_response())
 }

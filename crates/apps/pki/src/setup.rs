@@ -11,7 +11,7 @@ use truc_keystores::{FileKeyStore, Passphrase};
 use truc_model::Clock;
 
 use crate::certificates::{self, Issuer, Subject, Usage, pilot_name, public_key};
-use crate::config::PkiConfig;
+use crate::config::{IssuingConfig, PkiConfig};
 use crate::encoding::public_key_info;
 use crate::error::{PkiError, blocking};
 use crate::ledger::Ledger;
@@ -31,6 +31,8 @@ pub struct InitOptions {
     pub key_kind: KeyKind,
     /// How long the CA's certificate is valid.
     pub validity: Duration,
+    /// Where to issue over HTTP; a token file `issuing-token` is made beside the keys. `None`: certificates are issued by hand.
+    pub issuing: Option<SocketAddr>,
 }
 
 impl Default for InitOptions {
@@ -39,6 +41,7 @@ impl Default for InitOptions {
             name: "Trục Pilot CA".into(),
             key_kind: KeyKind::EcP256,
             validity: Duration::from_secs(10 * 365 * 86_400),
+            issuing: None,
         }
     }
 }
@@ -56,16 +59,26 @@ impl Pki {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, PkiError> {
         let file = dir.join("pki.toml");
-        let text = PkiConfig::new(dir, listen, public_url).to_toml();
+        let issuing = options.issuing.map(|listen| IssuingConfig {
+            listen,
+            token_file: dir.join("issuing-token"),
+            tls_in_front: false,
+        });
+        let text = PkiConfig { issuing, ..PkiConfig::new(dir, listen, public_url) }.to_toml();
         // Read back before anything is made: a mistake in the address or URL is told now.
         let config = PkiConfig::parse(&text, &file)?;
         let (made, passphrase_file) = (dir.to_owned(), config.passphrase_file.clone());
+        let token_file = config.issuing.as_ref().map(|issuing| issuing.token_file.clone());
         let passphrase = blocking(move || {
             std::fs::create_dir_all(&made).map_err(|e| PkiError::io(&made, e))?;
             if file.exists() {
                 return Err(PkiError::AlreadyThere(made));
             }
             let passphrase = Passphrase::from_file_or_create(&passphrase_file)?;
+            if let Some(token_file) = token_file {
+                // A random line of 43 characters that nobody else can read is what a token is, too.
+                Passphrase::from_file_or_create(&token_file)?;
+            }
             std::fs::write(&file, text).map_err(|e| PkiError::io(&file, e))?;
             Ok(passphrase)
         })

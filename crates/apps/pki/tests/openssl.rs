@@ -25,9 +25,10 @@ use truc_keys::{KeyInfo, KeyKind, KeyLabel};
 use truc_keystores::{FileKeyStore, Passphrase};
 use truc_model::{Clock as _, MemberId, NodeId, SystemClock};
 use truc_pki::{
-    InitOptions, Pki, PkiConfig, PkiError, RevocationReason, Serial, run, serve, subject_public_key_info,
+    InitOptions, Listening, Pki, PkiConfig, PkiError, RevocationReason, Serial, run, serve,
+    subject_public_key_info,
 };
-use truc_trust::{Certificate, Purpose, Verdict, check_path, crl, ocsp};
+use truc_trust::{Certificate, Purpose, RequestError, StatusSource as _, Verdict, check_path, crl, ocsp};
 use truc_trust_services::OcspHttp;
 
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
@@ -315,15 +316,12 @@ async fn requests_prove_their_key_and_their_names_do_not_count() {
             lines.join("\n")
         );
         let refused = bench.pki.sign_certificate_from_csr(&forged, &member(), "x", YEAR).await;
-        assert!(
-            matches!(refused, Err(PkiError::BadRequest("its signature is not by its own key"))),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(PkiError::Request(RequestError::Signature))), "{refused:?}");
     }
     bench.must_say("req -new -newkey rsa:1024 -nodes -keyout key9 -out csr9 -subj /CN=small", &[]).await;
     let small = std::fs::read_to_string(bench.path("csr9")).unwrap();
     let refused = bench.pki.sign_certificate_from_csr(&small, &member(), "x", YEAR).await;
-    assert!(matches!(refused, Err(PkiError::UnusableKey)));
+    assert!(matches!(refused, Err(PkiError::Request(RequestError::Key))));
     bench.stop().await;
 }
 
@@ -371,9 +369,8 @@ async fn a_folder_is_made_once_and_run_serves_it() {
     let (tell, told) = tokio::sync::oneshot::channel();
     let stop = CancellationToken::new();
     let stopping = stop.clone();
-    let running =
-        tokio::spawn(async move { run(&config, |address| tell.send(address).unwrap(), stopping).await });
-    let address = told.await.unwrap();
+    let running = tokio::spawn(async move { run(&config, |at| tell.send(at).unwrap(), stopping).await });
+    let Listening { public: address, issuing: None } = told.await.unwrap() else { panic!("it issues") };
     let request = http::Request::get(format!("http://{address}/health")).body(Full::default()).unwrap();
     assert_eq!(exchange(request).await.0, 200);
     stop.cancel();
@@ -401,13 +398,13 @@ async fn a_node_believes_paths_and_statuses() {
     assert!(check_path(&sign, &[], &anchors, Purpose::Auth, SystemClock.now()).is_err());
 
     let client = OcspHttp::default();
-    let urls = [format!("{}/ocsp", bench.url)];
+    let url = format!("{}/ocsp", bench.url);
     let verdict = || async {
-        let answer = client.fetch(&sign, ca, &urls).await.unwrap();
+        let answer = client.ocsp(&url, &sign, ca).await.unwrap();
         ocsp::read(&answer).unwrap().judge(&sign, ca, SystemClock.now()).unwrap().verdict
     };
     let listed = || async {
-        let list = client.fetch_crl(&format!("{}/crl", bench.url)).await.unwrap();
+        let list = client.revocation_list(&format!("{}/crl", bench.url)).await.unwrap();
         crl::read(&list, ca).unwrap().judge(&sign, SystemClock.now()).unwrap().verdict
     };
     assert_eq!((verdict().await, listed().await), (Verdict::Good, Verdict::Good));

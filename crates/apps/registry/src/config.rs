@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::{Table, Value};
+use truc_governance::OfficerRole;
+use truc_model::Fingerprint;
 
 /// What the file says, checked. Paths in it count from the file's own folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +23,38 @@ pub struct RegistryConfig {
     pub passphrase_file: PathBuf,
     /// How often the head is signed again.
     pub resign_every: Duration,
+    /// Officers with a token of their own, beside the one of `admin_token_file`.
+    pub officers: Vec<OfficerToken>,
+    /// Whether two officers must approve a request.
+    pub four_eyes: bool,
+    /// The pilot CA that issues certificates during an approval; without it they are brought from an external CA.
+    pub issuing: Option<IssuingSettings>,
 }
+
+/// An officer of the registry (docs/registry.md §4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfficerToken {
+    /// The name that stands in the audit log.
+    pub name: String,
+    /// What the officer may do.
+    pub role: OfficerRole,
+    /// The file with the token.
+    pub token_file: PathBuf,
+}
+
+/// Where certificates come from during an approval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuingSettings {
+    /// `http://` on loopback, or `https://` with a pinned certificate.
+    pub url: String,
+    /// The file with the CA's token.
+    pub token_file: PathBuf,
+    /// SHA-256 over the DER of the certificate it shows, with `https://`.
+    pub tls_certificate: Option<Fingerprint>,
+}
+
+/// Names that stand in the audit log for the machine itself.
+const RESERVED: [&str; 5] = ["admin", "command-line", "init", "registry", "invitation"];
 
 /// Every mistake of a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +96,10 @@ impl RegistryConfig {
         let listen = top.address("listen", 4001);
         let (mut admin, mut keys, mut publishing) =
             (top.section("admin"), top.section("keys"), top.section("publishing"));
+        let (mut approval, mut issuing) = (top.section("approval"), top.section("issuing"));
+        let officers = officers(&mut admin, &data);
+        let four_eyes = approval.flag("four-eyes");
+        let issuing_settings = issuing_settings(&mut issuing, folder);
         let admin_listen = admin.address("listen", 4000);
         if !admin_listen.ip().is_loopback() {
             admin.mistake(
@@ -76,6 +113,9 @@ impl RegistryConfig {
             admin_token_file: data.join(admin.text("token-file").unwrap_or_else(|| "admin-token".into())),
             passphrase_file: data.join(keys.text("passphrase-file").unwrap_or_else(|| "passphrase".into())),
             resign_every: publishing.duration("resign-every", truc_governance::RESIGN_EVERY),
+            officers,
+            four_eyes,
+            issuing: issuing_settings,
             data,
         };
         if config.resign_every < Duration::from_secs(1) || config.resign_every > Duration::from_secs(300) {
@@ -83,10 +123,61 @@ impl RegistryConfig {
                 .mistake("resign-every", "must lie between 1s and 5m, or nodes call the directory stale");
         }
         let mut mistakes = Vec::new();
-        for section in [top, admin, keys, publishing] {
+        for section in [top, admin, keys, publishing, approval, issuing] {
             mistakes.extend(section.finish());
         }
         if mistakes.is_empty() { Ok(config) } else { Err(ConfigError { path: path.to_owned(), mistakes }) }
+    }
+}
+
+fn officers(admin: &mut Section, data: &Path) -> Vec<OfficerToken> {
+    let tables = match admin.take("officer") {
+        None => return vec![],
+        Some(Value::Array(tables)) => tables,
+        Some(_) => {
+            admin.mistake("officer", "is a list; write [[admin.officer]] before each");
+            return vec![];
+        }
+    };
+    let mut officers: Vec<OfficerToken> = Vec::new();
+    for (place, table) in tables.into_iter().enumerate() {
+        let Value::Table(table) = table else { continue };
+        let mut section = Section { name: format!("admin.officer[{place}]."), table, mistakes: vec![] };
+        let name = section.text("name");
+        let role = section
+            .text("role")
+            .and_then(|text| text.parse::<OfficerRole>().map_err(|why| section.mistake("role", &why)).ok());
+        let file = section.text("token-file");
+        if let Some(name) = &name
+            && (RESERVED.contains(&name.as_str()) || officers.iter().any(|o| o.name == *name))
+        {
+            section.mistake("name", "is taken; give each officer a name of their own");
+        }
+        match (name, role, file) {
+            (Some(name), Some(role), Some(file)) => {
+                officers.push(OfficerToken { name, role, token_file: data.join(file) });
+            }
+            _ => section.mistake("", "needs name, role and token-file"),
+        }
+        admin.mistakes.extend(section.finish());
+    }
+    officers
+}
+
+fn issuing_settings(section: &mut Section, folder: &Path) -> Option<IssuingSettings> {
+    let (url, token) = (section.text("url"), section.text("token-file"));
+    let tls_certificate = section.text("tls-certificate").and_then(|text| {
+        text.parse().map_err(|_| section.mistake("tls-certificate", "is no SHA-256 in hexadecimal")).ok()
+    });
+    match (url, token) {
+        (None, None) => None,
+        (Some(url), Some(token)) => {
+            Some(IssuingSettings { url, token_file: folder.join(token), tls_certificate })
+        }
+        _ => {
+            section.mistake("url", "and token-file go together: give both or none");
+            None
+        }
     }
 }
 
@@ -124,6 +215,17 @@ impl Section {
             _ => {
                 self.mistake(key, "must be a text in quotes");
                 None
+            }
+        }
+    }
+
+    fn flag(&mut self, key: &str) -> bool {
+        match self.take(key) {
+            None => false,
+            Some(Value::Boolean(value)) => value,
+            Some(_) => {
+                self.mistake(key, "is true or false");
+                false
             }
         }
     }
@@ -196,8 +298,27 @@ mod tests {
             })
             .collect();
         assert_eq!(RegistryConfig::parse(Path::new("/etc/truc/registry.toml"), &all).unwrap(), example);
-        for setting in ["data", "listen", "token-file", "passphrase-file", "resign-every"] {
+        for setting in ["data", "listen", "token-file", "passphrase-file", "resign-every", "four-eyes"] {
             assert!(all.contains(&format!("\n{setting} = ")), "{setting}");
+        }
+    }
+
+    #[test]
+    fn officers_and_the_issuing_ca_are_read_whole_or_refused() {
+        let good = "config-version = 1\n[[admin.officer]]\nname = \"lan\"\nrole = \"auditor\"\ntoken-file = \"t\"\n\
+                    [issuing]\nurl = \"http://127.0.0.1:1\"\ntoken-file = \"i\"\n[approval]\nfour-eyes = true\n";
+        let config = RegistryConfig::parse(Path::new("/x/registry.toml"), good).unwrap();
+        assert_eq!((config.officers.len(), config.four_eyes, config.issuing.is_some()), (1, true, true));
+        for (bad, word) in [
+            ("role = \"auditor\"", "role = \"king\""),
+            ("name = \"lan\"", "name = \"admin\""),
+            ("token-file = \"i\"", ""),
+            ("four-eyes = true", "four-eyes = 2"),
+            ("token-file = \"t\"", "token = \"t\""),
+        ]
+        .map(|(from, to)| (good.replace(from, to), to))
+        {
+            assert!(RegistryConfig::parse(Path::new("/x/registry.toml"), &bad).is_err(), "{word}");
         }
     }
 

@@ -13,13 +13,14 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use truc_directory::TrustServices;
-use truc_governance::TrustChange;
-use truc_model::Clock;
+use truc_governance::{GovernanceError, RequestRefusal, TrustChange};
+use truc_model::{Clock, Timestamp};
 
 use crate::admin::show;
 use crate::config::RegistryConfig;
 use crate::error::RegistryError;
 use crate::office::Office;
+use crate::requests as filed;
 use crate::run::read_token;
 use crate::setup::endorse_change;
 use crate::verbs::{InstallTrust, Outcome, Verb};
@@ -48,11 +49,23 @@ impl Door {
     /// # Errors
     /// [`RegistryError`].
     pub async fn open(config: &Path, clock: Arc<dyn Clock>) -> Result<Self, RegistryError> {
+        Self::open_as(config, None, clock).await
+    }
+
+    /// As [`Door::open`], with an officer's own token file for a registry that runs.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn open_as(
+        config: &Path,
+        token_file: Option<&Path>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, RegistryError> {
         let config = RegistryConfig::load(config)?;
         match Office::open(&config, clock).await {
             Ok(office) => Ok(Self::Folder(Box::new(office))),
             Err(RegistryError::Folder(truc_stores::FolderError::InUse(_))) => {
-                let token = read_token(&config.admin_token_file).await?;
+                let token = read_token(token_file.unwrap_or(&config.admin_token_file)).await?;
                 Ok(Self::Api { address: config.admin_listen, token })
             }
             Err(error) => Err(error),
@@ -92,6 +105,49 @@ impl Door {
         }
     }
 
+    /// Requests, those that wait only if asked for.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn requests(&mut self, waiting: bool) -> Result<Value, RegistryError> {
+        match self {
+            Self::Folder(office) => Ok(filed::list(office.state()?.files(), waiting)),
+            Self::Api { address, token } => {
+                let path = format!("/api/v1/requests?waiting={waiting}");
+                call(*address, token, Method::GET, &path, vec![]).await
+            }
+        }
+    }
+
+    /// One request with all that an officer must see before deciding.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn request(&mut self, number: u64) -> Result<Value, RegistryError> {
+        match self {
+            Self::Folder(office) => {
+                let found = office.state()?.files().request(number).map(filed::show);
+                found.ok_or_else(|| GovernanceError::from(RequestRefusal::Unknown(number)).into())
+            }
+            Self::Api { address, token } => {
+                call(*address, token, Method::GET, &format!("/api/v1/requests/{number}"), vec![]).await
+            }
+        }
+    }
+
+    /// Invitations, never their keys.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn invitations(&mut self, now: Timestamp) -> Result<Value, RegistryError> {
+        match self {
+            Self::Folder(office) => Ok(filed::invitations(office.state()?.files(), now)),
+            Self::Api { address, token } => {
+                call(*address, token, Method::GET, "/api/v1/invitations", vec![]).await
+            }
+        }
+    }
+
     /// Approves or withdraws a CA or TSA with the root key in the folder `root` (a pilot's `root/`).
     ///
     /// # Errors
@@ -109,11 +165,11 @@ impl Door {
     }
 }
 
-fn odd(address: SocketAddr, why: &dyn ToString) -> RegistryError {
+pub(crate) fn odd(address: SocketAddr, why: &dyn ToString) -> RegistryError {
     RegistryError::Admin { address: address.to_string(), why: why.to_string() }
 }
 
-async fn call(
+pub(crate) async fn call(
     address: SocketAddr,
     token: &str,
     method: Method,

@@ -26,6 +26,30 @@ pub enum RegistryError {
     /// There is none.
     #[error("{0} holds no registry; run `truc registry init` first")]
     NoRegistry(PathBuf),
+    /// Its root keys have not opened it yet.
+    #[error(
+        "the registry in {0} waits for its root keys: have root-1.json signed with `truc registry root sign`, then run `truc registry root install`"
+    )]
+    AwaitsRoot(PathBuf),
+    /// It was restored from a backup and no epoch was opened since.
+    #[error(
+        "this registry was restored {restored} from a backup of {made} and is closed, for nodes may have seen decisions that it lacks: \
+         open a new epoch with `truc registry root draft --new-epoch --above EPOCH.VERSION`, have it signed, and install it"
+    )]
+    Restored {
+        /// When it was restored.
+        restored: truc_model::Timestamp,
+        /// When the backup was made.
+        made: truc_model::Timestamp,
+    },
+    /// A new root names no publishing key that is here.
+    #[error(
+        "the root names no publishing key that this registry holds, so it could not publish; draft it on this registry"
+    )]
+    NoPublishingKey,
+    /// A backup cannot be made or restored.
+    #[error(transparent)]
+    Archive(#[from] truc_stores::ArchiveError),
     /// A file cannot be read or written.
     #[error("{path}: {why}")]
     File {
@@ -52,6 +76,14 @@ pub enum RegistryError {
     /// The decision was not taken.
     #[error(transparent)]
     Refused(#[from] GovernanceError),
+    /// The pilot CA did not issue.
+    #[error("the pilot CA issued no certificate for {holder}, so nothing was decided: {why}")]
+    Issuing {
+        /// For whom.
+        holder: String,
+        /// What it said.
+        why: String,
+    },
     /// The decision was taken but not published.
     #[error("not published: {0}")]
     Publish(#[from] PublishError),
@@ -74,6 +106,9 @@ pub enum RegistryError {
         /// What it said.
         why: String,
     },
+    /// A code list is not read, published or served.
+    #[error(transparent)]
+    CodeList(#[from] crate::code_lists::CodeListError),
     /// Something given is not what it should be.
     #[error("{0}")]
     Invalid(String),

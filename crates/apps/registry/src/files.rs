@@ -44,6 +44,10 @@ impl Places {
     pub(crate) fn anchor(&self) -> PathBuf {
         self.0.join("anchor.json")
     }
+    /// The anchor of an instance that its root keys have not opened yet.
+    pub(crate) fn pending_anchor(&self) -> PathBuf {
+        self.0.join("anchor.pending.json")
+    }
     pub(crate) fn tls_certificate(&self) -> PathBuf {
         self.0.join("tls.der")
     }
@@ -62,6 +66,7 @@ pub(crate) struct Opened {
     pub(crate) keys: Arc<FileKeyStore>,
     pub(crate) log: Arc<dyn DecisionLog>,
     pub(crate) parts: Arc<Shelf>,
+    pub(crate) passphrase: Passphrase,
     pub(crate) folder: DataFolder,
 }
 
@@ -75,7 +80,17 @@ pub(crate) fn open(data: &Path, passphrase: &Passphrase) -> Result<Opened, Regis
     let log: Arc<dyn DecisionLog> =
         Arc::new(DecisionJournal::open(data, "decisions", Arc::new(OneKey(key)))?);
     let parts = Arc::new(Shelf(DirectoryFolder::open(&places.directory())?));
-    Ok(Opened { places, keys, log, parts, folder })
+    Ok(Opened { places, keys, log, parts, passphrase: passphrase.clone(), folder })
+}
+
+/// Every decision with the chain computed anew; takes no lock.
+pub(crate) fn audit(
+    data: &Path,
+    passphrase: &Passphrase,
+) -> Result<Vec<truc_stores::Audited>, RegistryError> {
+    let places = Places(data.to_owned());
+    let secret = SecretStore::new(&places.keys(), passphrase).secret(&label("journal")?)?;
+    Ok(DecisionJournal::audit(data, "decisions", &OneKey(RecordKey::new("registry-1", secret)))?)
 }
 
 /// Makes the folder; refuses one that holds a registry.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -10,13 +11,16 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
-use truc_directory_sync::{Publication, RegistryServer};
-use truc_governance::{Command, PartStore as _, Published};
+use truc_directory_sync::{Publication, RegistryServer, RequestDesk, SubmitRefusal};
+use truc_governance::{
+    Command, Files, GovernanceError, Officer, OfficerRole, PartStore as _, Published, Standing,
+};
 use truc_model::{Clock, Digest};
 
 use crate::admin::{self, Desk};
+use crate::codes::{self, CodesLoaded};
 use crate::config::RegistryConfig;
 use crate::error::RegistryError;
 use crate::files::Shelf;
@@ -27,11 +31,33 @@ use crate::verbs::Outcome;
 /// Commands that may wait.
 const QUEUE: usize = 64;
 
-/// A command on its way to the office.
-pub(crate) struct Job {
-    pub(crate) command: Command,
-    pub(crate) actor: String,
-    pub(crate) answer: oneshot::Sender<Result<Outcome, RegistryError>>,
+/// Work on its way to the office.
+pub(crate) enum Job {
+    /// An officer's command.
+    Decide {
+        /// What.
+        command: Command,
+        /// Who.
+        officer: Officer,
+        /// What came of it.
+        answer: oneshot::Sender<Result<Outcome, RegistryError>>,
+    },
+    /// An officer's batch of decisions with one publication behind it.
+    LoadCodes {
+        /// What.
+        commands: Vec<Command>,
+        /// Who.
+        officer: Officer,
+        /// What came of it.
+        answer: oneshot::Sender<Result<CodesLoaded, RegistryError>>,
+    },
+    /// A management request of a node.
+    Submit {
+        /// The envelope.
+        document: Bytes,
+        /// Where it stands.
+        answer: oneshot::Sender<Result<Standing, RegistryError>>,
+    },
 }
 
 /// A registry at work.
@@ -96,7 +122,7 @@ pub async fn run(
 /// # Errors
 /// [`RegistryError`].
 pub async fn start(config: &RegistryConfig, clock: Arc<dyn Clock>) -> Result<Running, RegistryError> {
-    let token = read_token(&config.admin_token_file).await?;
+    let tokens = officers(config).await?;
     let mut office = Office::open(config, Arc::clone(&clock)).await?;
     let first = office.publish().await?;
     let (listener, admin_listener) = (bind(config.listen).await?, bind(config.admin_listen).await?);
@@ -108,16 +134,26 @@ pub async fn start(config: &RegistryConfig, clock: Arc<dyn Clock>) -> Result<Run
 
     let (heads, published) = (watch::Sender::new(first.signed_head.clone()), watch::Sender::new(first));
     let window = Arc::new(Window { heads: heads.clone(), parts: Arc::clone(&office.parts) });
-    let server =
-        RegistryServer::new(CertificateDer::from(certificate), PrivatePkcs8KeyDer::from(key).into(), window)?;
     let (jobs, inbox) = mpsc::channel(QUEUE);
-    let desk = Desk::new(token, jobs, published.subscribe(), clock);
+    let counter = Counter(jobs.clone());
+    let server =
+        RegistryServer::new(CertificateDer::from(certificate), PrivatePkcs8KeyDer::from(key).into(), window)?
+            .with_requests(Arc::new(counter));
+    let files = watch::Sender::new(office.state()?.files().clone());
+    let desk = Desk {
+        officers: tokens.into(),
+        jobs,
+        published: published.subscribe(),
+        files: files.subscribe(),
+        config: Arc::new(config.clone()),
+        clock,
+    };
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     let (for_office, for_server, for_admin) = (stop.clone(), stop.clone(), stop.clone());
     let every = config.resign_every;
     tasks.spawn(async move {
-        let desk = Publishing { office, heads, published };
+        let desk = Publishing { office, heads, published, files };
         desk.work(inbox, every, for_office).await;
         Ok(())
     });
@@ -136,6 +172,21 @@ fn local(listener: &TcpListener) -> Result<SocketAddr, RegistryError> {
     listener.local_addr().map_err(|e| RegistryError::Listen { address: "?".into(), why: e.to_string() })
 }
 
+/// The digest of each officer's token. The token of the configuration's own file is an administrator's.
+async fn officers(config: &RegistryConfig) -> Result<Vec<(Digest, Officer)>, RegistryError> {
+    let digest = |token: String| Digest::of(token.as_bytes());
+    let admin = Officer { name: "admin".to_owned(), role: OfficerRole::Administrator };
+    let mut found = vec![(digest(read_token(&config.admin_token_file).await?), admin)];
+    for officer in &config.officers {
+        let token = digest(read_token(&officer.token_file).await?);
+        if found.iter().any(|(known, _)| *known == token) {
+            return Err(RegistryError::file(&officer.token_file, "another officer has the same token"));
+        }
+        found.push((token, Officer { name: officer.name.clone(), role: officer.role }));
+    }
+    Ok(found)
+}
+
 pub(crate) async fn read_token(path: &Path) -> Result<String, RegistryError> {
     let text = tokio::fs::read_to_string(path).await.map_err(|e| RegistryError::file(path, e))?;
     let token = text.trim().to_owned();
@@ -150,6 +201,7 @@ struct Publishing {
     office: Office,
     heads: watch::Sender<Bytes>,
     published: watch::Sender<Published>,
+    files: watch::Sender<Files>,
 }
 
 impl Publishing {
@@ -171,30 +223,93 @@ impl Publishing {
                 }
                 job = inbox.recv() => match job {
                     None => return,
-                    Some(job) => {
-                        let outcome = self.decide(job.command, &job.actor).await;
-                        if job.answer.send(outcome).is_err() {
-                            tracing::debug!("who asked for the decision did not wait for it");
-                        }
-                    }
+                    Some(job) => self.carry_out(job).await,
                 },
             }
         }
     }
 
-    async fn decide(&mut self, command: Command, actor: &str) -> Result<Outcome, RegistryError> {
-        let receipt = self.office.execute(command, actor).await?;
+    async fn carry_out(&mut self, job: Job) {
+        let waited = match job {
+            Job::Decide { command, officer, answer } => {
+                answer.send(self.decide(command, &officer).await).is_ok()
+            }
+            Job::LoadCodes { commands, officer, answer } => {
+                let loaded = codes::decide_all(&mut self.office, commands, &officer).await;
+                let version = self.publish().await;
+                answer.send(version.map(|version| CodesLoaded { version, ..loaded })).is_ok()
+            }
+            Job::Submit { document, answer } => answer.send(self.submit(document).await).is_ok(),
+        };
+        if !waited {
+            tracing::debug!("who asked for the decision did not wait for it");
+        }
+    }
+
+    async fn decide(&mut self, command: Command, officer: &Officer) -> Result<Outcome, RegistryError> {
+        let receipt = self.office.execute_as(command, officer).await?;
         let version = self.publish().await?;
         Ok(Outcome { sequence: receipt.sequence, version })
+    }
+
+    async fn submit(&mut self, document: Bytes) -> Result<Standing, RegistryError> {
+        let (standing, decided) = self.office.submit(document).await?;
+        if decided {
+            self.publish().await?;
+        }
+        Ok(standing)
     }
 
     async fn publish(&mut self) -> Result<u64, RegistryError> {
         let published = self.office.publish().await?;
         let version = published.directory.version();
+        self.files.send_replace(self.office.state()?.files().clone());
         self.heads.send_replace(published.signed_head.clone());
         self.published.send_replace(published);
         Ok(version)
     }
+}
+
+/// Limit for one request; an approval's certificates may have to be issued.
+const DECISION: Duration = Duration::from_secs(60);
+
+/// Where nodes hand in their requests.
+struct Counter(mpsc::Sender<Job>);
+
+#[async_trait]
+impl RequestDesk for Counter {
+    async fn submit(&self, document: Bytes) -> Result<Bytes, SubmitRefusal> {
+        let (answer, standing) = oneshot::channel();
+        if self.0.try_send(Job::Submit { document, answer }).is_err() {
+            return Err(SubmitRefusal::Busy("sổ đăng ký đang bận / the registry is busy; try again".into()));
+        }
+        match timeout(DECISION, standing).await {
+            Ok(Ok(Ok(standing))) => {
+                let text = serde_json::to_vec(&standing);
+                text.map(Bytes::from).map_err(|e| SubmitRefusal::Unavailable(e.to_string()))
+            }
+            Ok(Ok(Err(RegistryError::Refused(refused)))) if !is_ours(&refused) => {
+                Err(SubmitRefusal::Refused(refused.to_string()))
+            }
+            Ok(Ok(Err(error))) => {
+                tracing::error!(%error, "a request was not taken in");
+                Err(SubmitRefusal::Unavailable(
+                    "sổ đăng ký chưa xử lý được / the registry cannot decide now; try again later".into(),
+                ))
+            }
+            _ => Err(SubmitRefusal::Unavailable(
+                "sổ đăng ký chưa trả lời / the registry has not answered; send the request again".into(),
+            )),
+        }
+    }
+}
+
+/// Whether the registry itself is to blame.
+const fn is_ours(refused: &GovernanceError) -> bool {
+    matches!(
+        refused,
+        GovernanceError::Store(_) | GovernanceError::Journal(_) | GovernanceError::NotInitialised
+    )
 }
 
 /// What nodes see.

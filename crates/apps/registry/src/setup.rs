@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 use truc_directory::{Anchor, PublicKey, RegistryAddress, TrustServices, V1, check_address};
-use truc_governance::{Command, Published, draft_trust_services, endorse, first_root};
+use truc_governance::{Command, Published, draft_first_root, draft_trust_services, endorse, first_root};
 use truc_keys::{KeyInfo, KeyKind, Signer};
 use truc_keystores::{FileKeyStore, Passphrase};
 use truc_model::{Clock, Fingerprint, MemberId, Timestamp};
 
+use crate::ceremony::off_runtime;
 use crate::error::RegistryError;
 use crate::files::{self, Places, label};
 use crate::office::{Office, PUBLISHING};
@@ -18,7 +19,7 @@ use crate::office::{Office, PUBLISHING};
 /// Label of the TLS key.
 pub(crate) const TLS: &str = "tls";
 /// Label of the root key in `root/`.
-const ROOT: &str = "root";
+pub(crate) const ROOT: &str = "root";
 
 /// What a new registry is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +79,50 @@ pub async fn init(options: InitOptions, clock: Arc<dyn Clock>) -> Result<Initial
     Ok(Initialised { config: places.config(), anchor: places.anchor(), root: places.root(), published })
 }
 
+/// What `init` made for root keys that are elsewhere.
+#[derive(Debug, Clone)]
+pub struct AwaitingRoot {
+    /// The configuration file to run it with, once it is open.
+    pub config: PathBuf,
+    /// What the root keys are asked to sign; installing it opens the instance and writes the anchor.
+    pub draft: PathBuf,
+}
+
+/// Makes a registry whose root keys it never sees: as [`init`], but it holds no instance until the draft of its first root was
+/// signed by `threshold` of `root_keys` and installed ([`crate::Door::install_draft`]).
+///
+/// # Errors
+/// [`RegistryError`]. What was begun is left as it is; remove the folder to begin again.
+pub async fn init_offline(
+    options: InitOptions,
+    threshold: u32,
+    root_keys: Vec<PublicKey>,
+    clock: Arc<dyn Clock>,
+) -> Result<AwaitingRoot, RegistryError> {
+    MemberId::new(&options.instance, "GOV", "X").map_err(|e| RegistryError::Invalid(e.to_string()))?;
+    check_address(&options.public_address).map_err(RegistryError::Invalid)?;
+    let now = clock.now();
+    off_runtime(move || {
+        let anchor = |tls| anchor(&options, threshold, root_keys.clone(), tls);
+        // Before anything is made: a threshold that cannot be met, or a key named twice.
+        Anchor::parse(&anchor(Fingerprint([0; 32])).to_json())?;
+        let made = lay_out(&options, now)?;
+        let places = &made.opened.places;
+        let publishing = vec![ed25519(&made.publishing)?];
+        let root = first_root(&options.instance, threshold, root_keys.clone(), publishing, now);
+        let draft = options.folder.join("root-1.json");
+        write(&draft, &draft_first_root(&root).to_json()?)?;
+        write(&places.pending_anchor(), &anchor(made.tls).to_json())?;
+        Ok(AwaitingRoot { config: places.config(), draft })
+    })
+    .await
+}
+
+fn anchor(options: &InitOptions, threshold: u32, root_keys: Vec<PublicKey>, tls: Fingerprint) -> Anchor {
+    let registry = vec![RegistryAddress { address: options.public_address.clone(), tls_certificate: tls }];
+    Anchor { v: V1, instance: options.instance.clone(), epoch: None, threshold, root_keys, registry }
+}
+
 struct Prepared {
     opened: files::Opened,
     root_keys: FileKeyStore,
@@ -86,15 +131,30 @@ struct Prepared {
     anchor: Anchor,
 }
 
+/// A pilot's registry: its one root key beside it.
 fn prepare(options: &InitOptions, now: Timestamp) -> Result<Prepared, RegistryError> {
+    let LaidOut { opened, publishing, tls } = lay_out(options, now)?;
+    let folder = opened.places.root();
+    std::fs::create_dir_all(&folder).map_err(|e| RegistryError::file(&folder, e))?;
+    let passphrase = Passphrase::from_file_or_create(&folder.join("passphrase"))?;
+    let root = FileKeyStore::generate(&folder, &passphrase, &label(ROOT)?, KeyKind::Ed25519)?;
+    let root_keys = FileKeyStore::open(&folder, &passphrase)?;
+    let anchor = anchor(options, 1, vec![ed25519(&root)?], tls);
+    Ok(Prepared { opened, root_keys, root, publishing, anchor })
+}
+
+/// A registry's folder without an instance.
+struct LaidOut {
+    opened: files::Opened,
+    publishing: KeyInfo,
+    tls: Fingerprint,
+}
+
+fn lay_out(options: &InitOptions, now: Timestamp) -> Result<LaidOut, RegistryError> {
     let (places, folder) = files::create(&options.folder)?;
     let passphrase = Passphrase::from_file_or_create(&options.folder.join("passphrase"))?;
-    std::fs::create_dir_all(places.root()).map_err(|e| RegistryError::file(&places.root(), e))?;
-    let root_passphrase = Passphrase::from_file_or_create(&places.root().join("passphrase"))?;
     // Same form as a passphrase: 256 random bits in one line, mode 0600.
     Passphrase::from_file_or_create(&options.folder.join("admin-token"))?;
-    let root = FileKeyStore::generate(&places.root(), &root_passphrase, &label(ROOT)?, KeyKind::Ed25519)?;
-    let root_keys = FileKeyStore::open(&places.root(), &root_passphrase)?;
     let publishing =
         FileKeyStore::generate(&places.keys(), &passphrase, &label(PUBLISHING)?, KeyKind::Ed25519)?;
     FileKeyStore::generate(&places.keys(), &passphrase, &label(TLS)?, KeyKind::EcP256)?;
@@ -103,21 +163,10 @@ fn prepare(options: &InitOptions, now: Timestamp) -> Result<Prepared, RegistryEr
     let opened = files::open(&options.folder, &passphrase)?;
     let certificate = tls_certificate(&opened, &options.instance, now)?;
     write(&places.tls_certificate(), &certificate)?;
-    let anchor = Anchor {
-        v: V1,
-        instance: options.instance.clone(),
-        epoch: None,
-        threshold: 1,
-        root_keys: vec![ed25519(&root)?],
-        registry: vec![RegistryAddress {
-            address: options.public_address.clone(),
-            tls_certificate: Fingerprint::of(&certificate),
-        }],
-    };
-    Ok(Prepared { opened, root_keys, root, publishing, anchor })
+    Ok(LaidOut { opened, publishing, tls: Fingerprint::of(&certificate) })
 }
 
-fn ed25519(key: &KeyInfo) -> Result<PublicKey, RegistryError> {
+pub(crate) fn ed25519(key: &KeyInfo) -> Result<PublicKey, RegistryError> {
     let wrong = || RegistryError::Invalid(format!("key {} is no Ed25519 key", key.label));
     PublicKey::from_slice(&key.public_key).ok_or_else(wrong)
 }

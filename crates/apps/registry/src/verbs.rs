@@ -46,7 +46,7 @@ macro_rules! verb {
     };
 }
 
-fn id<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
+pub(crate) fn id<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|e: T::Err| format!("{text}: {e}"))
 }
 
@@ -122,6 +122,10 @@ verb! { "Records an old agency code." AddAlias "/api/v1/aliases" {
 verb! { "Takes over a list of trust services signed by the root keys." InstallTrust "/api/v1/trust-services" {
     "The list with its signatures." endorsed: Endorsed,
 } |self| Command::InstallTrustServices { trust: self.endorsed } }
+
+verb! { "Takes over a new root version signed by the root keys." InstallRoot "/api/v1/root" {
+    "The root with its signatures." root: Endorsed, "The list of trust services, when the new keys sign it too." trust: Option<Endorsed>,
+} |self| Command::InstallRoot { root: self.root, trust: self.trust } }
 
 /// One subsystem's continuation at the successor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use truc_telemetry::LogFormat;
 
-use crate::verbs::{access, call, demo, evidence, node, pki, register, registry, service, verify};
+use crate::verbs::{
+    access, call, code_lists, demo, evidence, node, pki, register, registry, service, verify,
+};
 
 /// Trục: the bus over which members ask each other's registers, with proof on both sides.
 #[derive(Parser)]
@@ -44,6 +46,8 @@ pub(crate) enum Command {
     Pki(pki::Pki),
     #[command(subcommand)]
     Register(register::Register),
+    #[command(subcommand)]
+    CodeLists(code_lists::CodeLists),
 }
 
 impl Command {
@@ -56,6 +60,7 @@ impl Command {
                 | Self::Node(node::Node::Run { .. })
                 | Self::Pki(pki::Pki::Run { .. })
                 | Self::Register(register::Register::Run { .. })
+                | Self::CodeLists(code_lists::CodeLists::Serve { .. })
         )
     }
 
@@ -71,6 +76,7 @@ impl Command {
             Self::Verify(verb) => verb.run().await,
             Self::Pki(verb) => Box::pin(verb.run()).await,
             Self::Register(verb) => Box::pin(verb.run()).await,
+            Self::CodeLists(verb) => Box::pin(verb.run()).await,
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::MemberId;
+use crate::{MemberId, SubsystemId};
 
 /// A language of the public texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,9 +152,18 @@ codes! {
     PurposeRequired "PURPOSE_REQUIRED" 403 Caller AfterChange "purpose_required"
         vi "Dịch vụ này yêu cầu mục đích khai thác. Gửi kèm tiêu đề Truc-Purpose."
         en "This service requires the purpose of use. Send the Truc-Purpose header."
+    LegalBasisRequired "LEGAL_BASIS_REQUIRED" 403 Caller AfterChange "legal_basis_required"
+        vi "Dịch vụ này yêu cầu căn cứ pháp lý. Gửi kèm tiêu đề Truc-Legal-Basis."
+        en "This service requires the legal basis. Send the Truc-Legal-Basis header."
     ServiceDisabled "SERVICE_DISABLED" 503 Provider Later "service_disabled"
         vi "Bên cung cấp đang tạm dừng dịch vụ này. Thử lại sau hoặc liên hệ bên cung cấp."
         en "The provider has paused this service. Try again later or contact the provider."
+    Maintenance "MAINTENANCE" 503 ProviderNode Later "maintenance_mode"
+        vi "Nút của bên cung cấp đang bảo trì. Yêu cầu chưa được thực hiện; xem lý do (reason) và thử lại sau."
+        en "The provider's node is in maintenance. The request was not carried out; see the reason and try again later."
+    Suspended "SUSPENDED" 403 TrustService AfterChange "suspended"
+        vi "Thành viên, nút hoặc phân hệ nêu trong lý do (reason) đang tạm dừng theo danh bạ. Liên hệ đơn vị đó hoặc sổ đăng ký."
+        en "The member, node or subsystem named in the reason is suspended in the directory. Contact it or the registry."
     Moved "MOVED" 410 Caller AfterChange "moved"
         vi "Thành viên này đã chấm dứt hoạt động và có đơn vị kế thừa. Gọi tới đơn vị kế thừa nêu trong lý do (reason)."
         en "This member is closed and has a successor. Call the successor named in the reason."
@@ -197,6 +206,9 @@ codes! {
     DirectoryExpired "DIRECTORY_EXPIRED" 503 TrustService Later "global_conf_outdated"
         vi "Danh bạ tại nút đã quá hạn, không thể xác định ai được tin cậy. Đơn vị vận hành kiểm tra kết nối tới sổ đăng ký."
         en "The node's directory has expired, so it cannot tell whom to trust. The operator must check the link to the registry."
+    DirectoryConflict "DIRECTORY_CONFLICT" 503 TrustService AfterChange "directory_conflict"
+        vi "Hai nút giữ hai danh bạ khác nhau dưới cùng một số phiên bản nên không nói chuyện với nhau. Báo ngay cho đơn vị vận hành nút và sổ đăng ký."
+        en "The two nodes hold different directories under one version number, so they do not talk. Tell the operators of the node and of the registry at once."
     UnsupportedVersion "UNSUPPORTED_VERSION" 400 ConsumerNode AfterChange "unsupported_version"
         vi "Hai nút không có phiên bản giao thức chung. Nâng cấp nút cũ hơn."
         en "The two nodes have no protocol version in common. Upgrade the older node."
@@ -238,6 +250,8 @@ pub struct Fault {
     pub retry_after: Option<Duration>,
     /// With [`FaultCode::Moved`]: who took over.
     pub successor: Option<MemberId>,
+    /// With [`FaultCode::Moved`]: as which subsystem the named one goes on, where the succession says so (protocol P6.4).
+    pub successor_subsystem: Option<SubsystemId>,
 }
 
 impl Fault {
@@ -255,7 +269,14 @@ impl Fault {
     }
     /// A fault raised at `side`.
     pub fn at(side: Side, code: FaultCode, detail: impl Into<String>) -> Self {
-        Self { code, side, detail: detail.into(), retry_after: None, successor: None }
+        Self {
+            code,
+            side,
+            detail: detail.into(),
+            retry_after: None,
+            successor: None,
+            successor_subsystem: None,
+        }
     }
     /// Adds when a retry makes sense.
     #[must_use]
@@ -267,6 +288,12 @@ impl Fault {
     #[must_use]
     pub fn with_successor(mut self, successor: Option<MemberId>) -> Self {
         self.successor = successor;
+        self
+    }
+    /// Names the subsystem that goes on in place of a closed member's.
+    #[must_use]
+    pub fn with_successor_subsystem(mut self, successor: Option<SubsystemId>) -> Self {
+        self.successor_subsystem = successor;
         self
     }
     /// X-Road's error type, e.g. `server.serverproxy.access_denied`.

@@ -137,6 +137,11 @@ impl Held {
 }
 
 impl Place {
+    /// Who holds it: an IPv4 address, or the /64 of an IPv6 address.
+    pub fn address(&self) -> IpAddr {
+        self.holder.address
+    }
+
     /// Cancelled when the place has been taken away: its connection is closed then.
     pub fn gone(&self) -> CancellationToken {
         self.holder.gone.clone()

@@ -5,7 +5,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use truc_model::{Digest, Fingerprint};
 
@@ -36,20 +36,20 @@ impl FormatError {
     }
 }
 
-/// Reads one document: first its version alone, then its fields strictly.
+/// Reads one document: its version and its fields strictly.
 ///
 /// # Errors
-/// [`FormatError`]; `what` names the document in its sentence.
-pub fn parse<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, FormatError> {
+/// [`FormatError`]; `what` names the document in its sentence. A document of another version is told as that, whatever
+/// else is wrong with it.
+pub fn parse<'de, T: Deserialize<'de>>(what: &'static str, bytes: &'de [u8]) -> Result<T, FormatError> {
     #[derive(Deserialize)]
     struct Probe {
         v: u64,
     }
-    let probe: Probe = serde_json::from_slice(bytes).map_err(|e| FormatError::shape(what, e))?;
-    if probe.v != 1 {
-        return Err(FormatError::Version { what, found: probe.v });
-    }
-    serde_json::from_slice(bytes).map_err(|e| FormatError::shape(what, e))
+    serde_json::from_slice(bytes).map_err(|why| match serde_json::from_slice(bytes) {
+        Ok(Probe { v }) if v != 1 => FormatError::Version { what, found: v },
+        _ => FormatError::shape(what, why),
+    })
 }
 
 /// Writes one document in its only form: compact JSON, fields in the order of the type.

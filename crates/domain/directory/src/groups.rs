@@ -9,7 +9,7 @@ use truc_model::{InvalidId, MemberId, SubsystemId};
 use crate::format::{FormatError, V1, encode, parse};
 use crate::member::unique;
 
-/// The part with the global groups.
+/// The part with all global groups, as heads without index parts list it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Groups {
@@ -19,6 +19,44 @@ pub struct Groups {
     pub instance: String,
     /// The groups, by code.
     pub groups: Vec<Group>,
+}
+
+/// One global group as a part of its own, `group/mot-cua`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct GroupPart {
+    /// Format version.
+    pub v: V1,
+    /// The instance code.
+    pub instance: String,
+    /// Its code, e.g. `mot-cua`.
+    pub code: String,
+    /// What people call it.
+    pub name: String,
+    /// Who is in it.
+    pub members: Vec<GroupMember>,
+}
+
+impl GroupPart {
+    /// Reads the part.
+    ///
+    /// # Errors
+    /// [`FormatError`], also when a member is listed twice or is of another instance.
+    pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
+        const WHAT: &str = "a group part";
+        let part: Self = parse(WHAT, bytes)?;
+        let shape = |why: String| FormatError::shape(WHAT, why);
+        unique("group member", part.members.iter()).map_err(shape)?;
+        match part.members.iter().find(|m| m.instance() != part.instance) {
+            Some(foreign) => Err(shape(format!("{foreign:?} is of another instance"))),
+            None => Ok(part),
+        }
+    }
+
+    /// The part's bytes.
+    pub fn to_bytes(&self) -> Bytes {
+        encode(self)
+    }
 }
 
 /// A global group, to which providers grant rights at once.

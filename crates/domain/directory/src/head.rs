@@ -175,11 +175,72 @@ impl SignedHead {
     /// # Errors
     /// [`DirectoryError::HeadSignature`] or [`DirectoryError::Format`].
     pub fn verify(&self, publishing_keys: &[PublicKey]) -> Result<Head, DirectoryError> {
-        let key = publishing_keys.iter().find(|k| k.id() == self.key).ok_or(DirectoryError::HeadSignature)?;
-        if !key.verify(&self.head, &self.signature) {
-            return Err(DirectoryError::HeadSignature);
-        }
+        self.signing_key(publishing_keys)?;
         Ok(Head::parse(&self.head)?)
+    }
+
+    /// The one of the publishing keys that signed it.
+    fn signing_key<'a>(&self, publishing_keys: &'a [PublicKey]) -> Result<&'a PublicKey, DirectoryError> {
+        let key = publishing_keys.iter().find(|k| k.id() == self.key);
+        key.filter(|key| key.verify(&self.head, &self.signature)).ok_or(DirectoryError::HeadSignature)
+    }
+}
+
+/// A head read once, **not yet believed**: for finding out which roots it stands on.
+#[derive(Debug, Clone)]
+pub struct ParsedHead {
+    signed: SignedHead,
+    head: Head,
+}
+
+impl ParsedHead {
+    /// Reads the envelope and the head in it.
+    ///
+    /// # Errors
+    /// [`FormatError`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
+        let signed = SignedHead::parse(bytes)?;
+        let head = signed.unverified()?;
+        Ok(Self { signed, head })
+    }
+
+    /// What it says.
+    pub const fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// The head, once its signature is checked against the publishing keys.
+    ///
+    /// # Errors
+    /// [`DirectoryError::HeadSignature`].
+    pub fn check(self, publishing_keys: &[PublicKey]) -> Result<CheckedHead, DirectoryError> {
+        let key = *self.signed.signing_key(publishing_keys)?;
+        Ok(CheckedHead { signed: self.signed, head: self.head, key })
+    }
+}
+
+/// A head with a good signature of `key`; whether a root names that key is the assembly's to judge.
+#[derive(Debug, Clone)]
+pub struct CheckedHead {
+    signed: SignedHead,
+    head: Head,
+    key: PublicKey,
+}
+
+impl CheckedHead {
+    /// What it says.
+    pub const fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// The envelope.
+    pub const fn signed(&self) -> &SignedHead {
+        &self.signed
+    }
+
+    /// The head, if its key is one of these.
+    pub(crate) fn under(self, publishing_keys: &[PublicKey]) -> Result<Head, DirectoryError> {
+        if publishing_keys.contains(&self.key) { Ok(self.head) } else { Err(DirectoryError::HeadSignature) }
     }
 }
 
@@ -252,6 +313,16 @@ pub enum Rollback {
         version: u64,
         /// `root` or `trust-service list`.
         what: &'static str,
+    },
+    /// Its roots are not those in force and further ones: somebody signed another root in the place of one already seen. An alarm.
+    #[error(
+        "ALARM: directory {epoch}.{version} stands on other root versions than the ones already seen; tell the registry's operator"
+    )]
+    OtherRoots {
+        /// Epoch offered.
+        epoch: u64,
+        /// Version offered.
+        version: u64,
     },
     /// Two different directories carry one number: someone signs two truths. An alarm, not a mishap.
     #[error(

@@ -104,6 +104,13 @@ impl Root {
     }
 }
 
+/// Whether two chains are the same as far as both reach, by what was signed (who signed may differ). Root keys that were replaced because they were lost could otherwise sign another root in the place of the one that replaced them.
+pub fn roots_agree(before: &[Bytes], after: &[Bytes]) -> bool {
+    let payload = |bytes: &Bytes| Endorsed::parse(bytes).map(|e| e.payload).ok();
+    let same = |(a, b): (&Bytes, &Bytes)| a == b || payload(a).is_some_and(|p| Some(p) == payload(b));
+    before.iter().zip(after).all(same)
+}
+
 /// Follows the chain from the anchor: root 1 is signed by the anchor's threshold and its own, every later one by the
 /// threshold before it and its own. Returns the last.
 ///

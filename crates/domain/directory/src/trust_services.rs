@@ -68,6 +68,28 @@ pub enum Profile {
     /// `commonName` is the node's plain form, e.g. `VN/GOV/H26/ss1`.
     #[serde(rename = "truc-1")]
     Truc1,
+    /// A CA for state agencies: the agency's code is `UID` or `serialNumber` `MDD:<code>` (`H49`, `000.00.00.H49`), which is member
+    /// `VN/GOV/<code>`. It names no nodes: an auth certificate speaks for the member, and its registered fingerprint alone binds it to the node.
+    #[serde(rename = "vn-state")]
+    VnState,
+    /// A public CA: the enterprise's tax number is `UID` `MST:<10 digits>`, check digit verified, which is member `VN/COM/<10 digits>`.
+    /// It names no nodes, as [`Self::VnState`].
+    #[serde(rename = "vn-enterprise")]
+    VnEnterprise,
+}
+
+impl Profile {
+    /// Every profile.
+    pub const ALL: [Self; 3] = [Self::Truc1, Self::VnState, Self::VnEnterprise];
+
+    /// The word used in the trust part, on the command line and in documentation.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Truc1 => "truc-1",
+            Self::VnState => "vn-state",
+            Self::VnEnterprise => "vn-enterprise",
+        }
+    }
 }
 
 /// An approved time-stamp authority (RFC 3161).

@@ -35,6 +35,8 @@ struct Table {
     forgotten: Option<Timestamp>,
     /// The same for forgotten promises alone, which the journal does not hold.
     promised: Option<Timestamp>,
+    /// Of what was made until then, the journal itself may lack records: it came from a backup. Never goes back.
+    lost: Option<Timestamp>,
 }
 
 impl Table {
@@ -198,6 +200,14 @@ impl Claims {
         table.promised = table.promised.max(Some(made));
     }
 
+    /// As [`Claims::knows_since`], when the records themselves may be lost: nothing made until `made` is promised never to have
+    /// been carried out.
+    pub fn lost_until(&self, made: Timestamp) {
+        self.knows_since(made);
+        let mut table = lock(&self.table);
+        table.lost = table.lost.max(Some(made));
+    }
+
     /// Until when a claim is remembered: counted from now, or from the time of its id where this clock was set back since.
     fn until(&self, id: MessageId, now: Timestamp) -> Timestamp {
         now.max(id.made_at()).plus(self.memory)
@@ -210,10 +220,14 @@ impl Claims {
         if table.entries.get(&id).is_some_and(|entry| entry.from.as_ref() == Some(from)) {
             return true;
         }
+        // It may have been carried out by the node whose backup this one came from: "open" is always a safe answer.
+        if table.lost.is_some_and(|lost| id.made_at() <= lost) {
+            return true;
+        }
         if table.void.len() >= VOID_SWEEP {
             table.sweep(now, self.memory);
         }
-        // A node that asks without end gets no promises without end: "open" is always a safe answer.
+        // A node that asks without end gets no promises without end.
         if table.void.len() >= VOID_LIMIT {
             return true;
         }
@@ -316,6 +330,17 @@ mod tests {
         assert_eq!(older, Err(Known::Forgotten(g.now)), "it may have been among the forgotten");
         let new = MessageId::new(g.now.plus(Duration::from_millis(1)), [5; 10]);
         assert_eq!(g.claims.claim(&g.node, new, digest, g.now).map(Claim::keep), Ok(()), "traffic goes on");
+    }
+
+    #[test]
+    fn what_was_lost_with_a_journal_is_neither_carried_out_nor_denied() {
+        let g = ground();
+        let digest = Digest([1; 32]);
+        g.claims.lost_until(g.now);
+        assert_eq!(g.claim(digest, 1), Err(Known::Forgotten(g.now)));
+        assert!(g.claims.claimed_or_void(&g.node, g.id, g.now), "nor is it promised that it never was");
+        let late = g.claims.claim_late(&g.node, g.id, digest, g.now).map(|_| ());
+        assert_eq!(late, Err(Known::Forgotten(g.now)), "the journal does not know either");
     }
 
     /// A body may take longer than claims are remembered: that others were forgotten meanwhile is no reason to refuse it.

@@ -79,6 +79,7 @@ impl Sample {
                 status_this_update: Some(self.at),
                 status_graced: false,
                 directory_degraded: false,
+                revocation_lists: Vec::new(),
             }),
             officer: Some(hash("officer")),
             subject: Some(hash(&format!("subject {}", self.number))),

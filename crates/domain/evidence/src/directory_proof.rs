@@ -19,7 +19,7 @@ const HEAD_RENEWAL: Duration = Duration::from_secs(3600);
 pub(crate) struct DirectoryProof {
     /// The signed head, by its digest.
     pub(crate) head: Digest,
-    /// The head, the root documents, the trust part and the members' parts.
+    /// The head, the root documents, the trust part, the members' parts and the index parts that list them.
     pub(crate) artifacts: Vec<Artifact>,
 }
 
@@ -61,11 +61,15 @@ impl DirectoryProofs {
         }
         let signed = Artifact::new(head.signed.clone());
         let raw = directory.raw();
-        let members = key.iter().map(|member| raw.member_part(member));
+        // A member's part hangs on the head through the index part that lists it, where heads have those.
+        let members = key.iter().flat_map(|member| [raw.index_part(member), raw.member_part(member)]);
         let parts = std::iter::once(raw.part(part::TRUST)).chain(members);
         let mut artifacts = vec![signed.clone()];
         artifacts.extend(raw.root_chain().iter().cloned().map(Artifact::new));
         artifacts.extend(parts.flatten().cloned().map(Artifact::new));
+        // Two members may share an index part.
+        let mut seen = std::collections::HashSet::new();
+        artifacts.retain(|artifact| seen.insert(artifact.digest));
         let proof = DirectoryProof { head: signed.digest, artifacts };
         head.by_members.insert(key, proof.clone());
         proof

@@ -21,8 +21,8 @@ pub use decision::{Decision, DecisionLog};
 pub use ending::Ending;
 pub use leaf::leaf_hash;
 pub use record::{
-    Artifact, Direction, ExchangeSummary, KeyedHash, LocalPart, NewRecord, Outcome, Query, RecordKind, Role,
-    StoredRecord, TrustNote, caller_id,
+    Artifact, Direction, ExchangeSummary, KeyedHash, ListNote, LocalPart, NewRecord, Outcome, Query,
+    RecordKind, Role, StoredRecord, TrustNote, caller_id,
 };
 pub use recorder::{Ended, IndexKey, OpenRequest, Past, Recorded, Recorder};
 pub use store::{EvidenceStore, Receipt, Reservation, StoreError};

@@ -113,6 +113,21 @@ pub struct TrustNote {
     /// True when the directory was older than 10 minutes (protocol P6.2).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub directory_degraded: bool,
+    /// The revocation lists that stood in for a responder that was away (ADR 0019).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revocation_lists: Vec<ListNote>,
+}
+
+/// A revocation list that was relied on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ListNote {
+    /// SHA-256 of the list; up to 32 KiB it lies in the same journal.
+    pub digest: Digest,
+    /// When it was made.
+    pub this_update: Timestamp,
+    /// When the next one would be there at the latest.
+    pub next_update: Timestamp,
 }
 
 /// The part of a record that this node adds to the message; its digest is in the leaf.

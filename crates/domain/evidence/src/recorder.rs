@@ -11,14 +11,14 @@ use truc_directory::Directory;
 use truc_message::{Freshness, Header, Kind, Signed, WHOLE_BODY};
 use truc_model::{Clock, Digest, Fault, MemberId, MessageId, NodeId};
 use truc_policy::Admitted;
-use truc_trust::{Answer, Request, TrustState, Verified};
+use truc_trust::{Answer, ReliedList, Request, TrustState, Verified};
 
 pub use self::past::{OpenRequest, Past};
 use crate::claims::{Claim, Claims, Known};
 use crate::directory_proof::DirectoryProofs;
 use crate::ending::Ending;
 use crate::record::{
-    Artifact, Direction, KeyedHash, LocalPart, NewRecord, RecordKind, Role, StoredRecord, TrustNote,
+    Artifact, Direction, KeyedHash, ListNote, LocalPart, NewRecord, RecordKind, Role, StoredRecord, TrustNote,
 };
 use crate::store::{EvidenceStore, Receipt, Reservation, StoreError};
 use crate::under_way::{Exchanges, UnderWay};
@@ -172,7 +172,7 @@ impl Recorder {
     ) -> Result<Receipt, StoreError> {
         let place =
             Place { role: Role::Provider, direction: Direction::Received, request: request.header().id };
-        let trust = Some((note(request.state()), request.state().statuses.as_slice()));
+        let trust = Some(request.state());
         let record = self.message_record(request.message(), place, trust, None, directory);
         // Kept before the append: whoever stops waiting for it must not make the request claimable again.
         claim.keep();
@@ -258,7 +258,7 @@ impl Recorder {
         let header = answer.header();
         let request = header.in_reply_to.map_or(header.id, |reply| reply.id);
         let place = Place { role: Role::Consumer, direction: Direction::Received, request };
-        let trust = Some((note(answer.state()), answer.state().statuses.as_slice()));
+        let trust = Some(answer.state());
         let record = self.message_record(answer.message(), place, trust, Some(ending), directory);
         let manifest = answer.message().sealed.manifest().clone();
         let receipt = self.append_answer(record, manifest, room).await?;
@@ -325,7 +325,7 @@ impl Recorder {
         &self,
         message: &Signed,
         place: Place,
-        trust: Option<(TrustNote, &[Bytes])>,
+        trust: Option<&TrustState>,
         ending: Option<Ending>,
         directory: &Directory,
     ) -> NewRecord {
@@ -337,10 +337,6 @@ impl Recorder {
         let proof = self.directories.of(directory, header, self.clock.now());
         let officer =
             header.user_id.as_deref().and_then(|id| self.index_keys.get(&owner).map(|key| key.hash(id)));
-        let (trust, statuses) = match trust {
-            Some((note, statuses)) => (Some(note), statuses),
-            None => (None, &[][..]),
-        };
         let local = LocalPart {
             v: 1,
             at: self.clock.now(),
@@ -351,7 +347,7 @@ impl Recorder {
             service: header.service.clone(),
             peer,
             directory: proof.head,
-            trust,
+            trust: trust.map(note),
             officer,
             subject: None,
             outcome: ending.as_ref().map(|e| e.outcome),
@@ -372,7 +368,10 @@ impl Recorder {
         if record.body.is_none() {
             record.artifacts.push(Artifact::new(message.sealed.manifest().clone()));
         }
-        attach_statuses(&mut record, statuses);
+        if let Some(state) = trust {
+            attach_statuses(&mut record, &state.statuses);
+            attach_lists(&mut record, &state.lists);
+        }
         record
     }
 }
@@ -403,13 +402,27 @@ const fn kind_of(kind: Kind) -> RecordKind {
     }
 }
 
-const fn note(state: &TrustState) -> TrustNote {
+fn note(state: &TrustState) -> TrustNote {
     TrustNote {
         signer: state.signer,
         status_this_update: Some(state.status_this_update),
         status_graced: state.status_graced,
         directory_degraded: state.directory_degraded,
+        revocation_lists: state.lists.iter().map(list_note).collect(),
     }
+}
+
+const fn list_note(list: &ReliedList) -> ListNote {
+    ListNote { digest: list.digest, this_update: list.this_update, next_update: list.next_update }
+}
+
+/// A longer list is on record by its digest alone: a CA's list may have any length, and changes with every revocation.
+const LIST_LIMIT: usize = 32 * 1024;
+
+/// Lists are no OCSP responses and so not among the record's statuses; the local part names them.
+fn attach_lists(record: &mut NewRecord, lists: &[ReliedList]) {
+    let kept = lists.iter().filter(|list| list.bytes.len() <= LIST_LIMIT);
+    record.artifacts.extend(kept.map(|list| Artifact { digest: list.digest, bytes: list.bytes.clone() }));
 }
 
 fn attach_statuses(record: &mut NewRecord, statuses: &[Bytes]) {

@@ -56,6 +56,24 @@ async fn a_good_exchange_holds_at_both_ends() {
 }
 
 #[tokio::test]
+async fn members_hang_on_the_head_through_their_index_parts() {
+    let indexed = Plan { indexed: true, ..Plan::default() };
+    let report = judged(indexed.clone()).await;
+    assert_eq!(report.verdict, Verdict::Holds, "{report}");
+    assert_eq!(states(&report, CheckName::Node), [State::Ok, State::Ok]);
+    assert_eq!(states(&report, CheckName::Registered), [State::Ok, State::Ok]);
+    let (bytes, _) = made(indexed.clone()).await;
+    let files = entries(&bytes);
+    assert_eq!(files.iter().filter(|(name, _)| name.contains("/index-")).count(), 2);
+    // Whose index part was not stored is not shown, and not claimed to be absent.
+    let hosted = judged(Plan { hosted: true, ..indexed.clone() }).await;
+    assert!(states(&hosted, CheckName::Node).contains(&State::NotShown), "{hosted}");
+    assert_eq!(hosted.verdict, Verdict::Holds, "{hosted}");
+    let unregistered = judged(Plan { registered: false, ..indexed }).await;
+    assert_eq!(only_failed(&unregistered), [CheckName::Registered], "{unregistered}");
+}
+
+#[tokio::test]
 async fn the_report_is_told_in_both_languages_and_in_json() {
     let report = judged(Plan::default()).await;
     let text = report.to_string();
@@ -590,6 +608,7 @@ async fn a_stranger_with_openssl_comes_to_the_same_result() {
         Plan { intermediate: true, role: Role::Provider, ..Plan::default() },
         Plan { digest_only: true, ..Plan::default() },
         Plan { unsigned: true, ..Plan::default() },
+        Plan { indexed: true, ..Plan::default() },
     ] {
         let scene = plan.play().await;
         let signed = if plan.unsigned { 1 } else { 2 };

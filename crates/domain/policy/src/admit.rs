@@ -75,7 +75,7 @@ pub struct NotAdmitted {
 }
 
 impl Policy {
-    /// Admits a verified request, or says why not: see [`Policy::judge`]. UNKNOWN_SERVICE, as protocol P4.6 has it, is
+    /// Admits a verified request, or says why not, as of the moment its header arrived: see [`Policy::judge`]. UNKNOWN_SERVICE, as protocol P4.6 has it, is
     /// told unsigned; the other faults of a service hosted here are signed refusals.
     ///
     /// # Errors
@@ -86,7 +86,8 @@ impl Policy {
         directory: &Directory,
     ) -> Result<Admitted<Verified<Request>>, Box<NotAdmitted>> {
         let body_len = request.message().sealed.body().len();
-        let judged = Call::of(request.header(), body_len).and_then(|call| self.judge(&call, directory));
+        let judged =
+            Call::of(request.header(), body_len, request.at()).and_then(|call| self.judge(&call, directory));
         match judged {
             Ok(judgement) => Ok(Admitted { request, judgement }),
             Err(fault) => Err(Box::new(NotAdmitted { request, fault })),

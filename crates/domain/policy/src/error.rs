@@ -75,4 +75,14 @@ pub enum PolicyError {
     /// It is not in the group.
     #[error("{0} is not in the group: truc access group list shows who is")]
     NotInGroup(String),
+    /// A batch within a batch.
+    #[error("a batch of changes holds no batch itself")]
+    Nested,
+    /// Several rights say this, under different conditions.
+    #[error("several rights say this, under different conditions: name one by its id: {}", ids(.0))]
+    Ambiguous(Vec<RightId>),
+}
+
+fn ids(rights: &[RightId]) -> String {
+    rights.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

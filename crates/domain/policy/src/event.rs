@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use truc_directory::GroupMember;
-use truc_model::{ServiceId, SubsystemId};
+use truc_model::{MemberId, ServiceId, SubsystemId};
 
 use crate::right::Right;
 use crate::service::{Endpoint, ServiceDefinition};
@@ -91,6 +91,60 @@ pub enum PolicyEvent {
         /// Who.
         member: GroupMember,
     },
+    /// A local group has another description.
+    #[serde(rename = "local-group.changed")]
+    LocalGroupChanged {
+        /// Whose.
+        owner: SubsystemId,
+        /// Its code.
+        code: GroupCode,
+        /// What people call it from now on.
+        description: String,
+    },
+    /// Several changes that count together or not at all, in this order; none of them is of this kind itself.
+    #[serde(rename = "policy.applied")]
+    Applied {
+        /// The changes.
+        changes: Vec<Self>,
+    },
+    /// A successor is given what a closed member had (protocol P6.4).
+    #[serde(rename = "access.succession")]
+    Succeeded(Carried),
+}
+
+/// What is carried over from a closed member to its successor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Carried {
+    /// The closed member.
+    pub of: MemberId,
+    /// Who took over from it.
+    pub to: MemberId,
+    /// Rights equal to those of the closed member, for the successor.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rights: Vec<Right>,
+    /// Places in local groups, for the successor.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<Place>,
+}
+
+impl Carried {
+    /// True when nothing is left to carry over.
+    pub fn is_empty(&self) -> bool {
+        self.rights.is_empty() && self.places.is_empty()
+    }
+}
+
+/// A place in a local group.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Place {
+    /// Whose group.
+    pub owner: SubsystemId,
+    /// Its code.
+    pub code: GroupCode,
+    /// Who is in it.
+    pub member: GroupMember,
 }
 
 /// A journal entry of one of our kinds whose payload is not of that kind's shape.
@@ -118,6 +172,9 @@ impl PolicyEvent {
         "local-group.member-added",
         "local-group.member-removed",
         "service.refreshed",
+        "local-group.changed",
+        "policy.applied",
+        "access.succession",
     ];
 
     /// The kind, as a decision carries it.
@@ -135,6 +192,9 @@ impl PolicyEvent {
             Self::LocalGroupMemberAdded { .. } => "local-group.member-added",
             Self::LocalGroupMemberRemoved { .. } => "local-group.member-removed",
             Self::ServiceRefreshed { .. } => "service.refreshed",
+            Self::LocalGroupChanged { .. } => "local-group.changed",
+            Self::Applied { .. } => "policy.applied",
+            Self::Succeeded(_) => "access.succession",
         }
     }
 
@@ -190,8 +250,24 @@ mod tests {
                 code: code.clone(),
                 member: member.clone(),
             },
-            PolicyEvent::LocalGroupMemberRemoved { owner, code, member },
-            PolicyEvent::ServiceRefreshed { service, endpoints: vec![] },
+            PolicyEvent::LocalGroupMemberRemoved {
+                owner: owner.clone(),
+                code: code.clone(),
+                member: member.clone(),
+            },
+            PolicyEvent::ServiceRefreshed { service: service.clone(), endpoints: vec![] },
+            PolicyEvent::LocalGroupChanged {
+                owner: owner.clone(),
+                code: code.clone(),
+                description: "Bạn".into(),
+            },
+            PolicyEvent::Applied { changes: vec![PolicyEvent::ServiceRemoved { service }] },
+            PolicyEvent::Succeeded(Carried {
+                of: "VN/GOV/H02".parse().unwrap(),
+                to: "VN/GOV/H26".parse().unwrap(),
+                rights: vec![],
+                places: vec![Place { owner, code, member }],
+            }),
         ]
     }
 
@@ -218,6 +294,14 @@ mod tests {
         assert_eq!(
             texts[7],
             r#"{"code":"doi-tac","member":"MEMBER:VN/GOV/H26","owner":"SUBSYSTEM:VN/GOV/G01/csdl-dancu"}"#
+        );
+        assert_eq!(
+            texts[11],
+            r#"{"changes":[{"kind":"service.removed","payload":{"service":"SERVICE:VN/GOV/G01/csdl-dancu/tra-cuu"}}]}"#
+        );
+        assert_eq!(
+            texts[12],
+            r#"{"of":"MEMBER:VN/GOV/H02","places":[{"code":"doi-tac","member":"MEMBER:VN/GOV/H26","owner":"SUBSYSTEM:VN/GOV/G01/csdl-dancu"}],"to":"MEMBER:VN/GOV/H26"}"#
         );
     }
 }

@@ -8,8 +8,11 @@
 //! are described by ([`OpenApi`]), from bytes that are handed to it.
 
 mod admit;
+mod conditions;
+mod declared;
 mod error;
 mod event;
+mod explain;
 mod glob;
 mod judge;
 mod metaservice;
@@ -18,13 +21,17 @@ mod policy;
 mod right;
 mod service;
 mod subject;
+mod succession;
 mod url;
 
 pub use admit::{Admitted, NotAdmitted, SideEffectFree};
+pub use conditions::{Conditions, Hours, InvalidHours};
+pub use declared::{Declared, DeclaredService, Mistake, Plan, PlanItem, Step};
 pub use error::PolicyError;
-pub use event::{BadEvent, PolicyEvent};
+pub use event::{BadEvent, Carried, Place, PolicyEvent};
+pub use explain::{Considered, Explanation, Miss};
 pub use glob::{InvalidGlob, PathGlob};
-pub use judge::{Call, Judgement, ServiceTarget};
+pub use judge::{Call, Judgement, Lack, ServiceTarget};
 pub use metaservice::{METASERVICE_BODY_LIMIT, Metaservice, RESERVED_CODES, is_reserved};
 pub use openapi::{DESCRIPTION_LIMIT, DescriptionError, OpenApi, Operations};
 pub use policy::Policy;

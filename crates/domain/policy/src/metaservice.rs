@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use truc_directory::Directory;
-use truc_model::{Fault, FaultCode, ServiceId, SubsystemId};
+use truc_model::{Fault, FaultCode, ServiceId, SubsystemId, Timestamp};
 
 use crate::glob::PathGlob;
 use crate::judge::{Call, unknown_service};
@@ -98,15 +98,16 @@ impl Policy {
         json!({ "service": services.collect::<Vec<_>>() })
     }
 
-    /// X-Road's answer to `allowedMethods`: the services that `client` has any right to, with the endpoints that its
+    /// X-Road's answer to `allowedMethods` at `at`: the services that `client` has any right to, with the endpoints that its
     /// rights cover; rights for less than the whole service are shown as the patterns they are.
     pub fn allowed_methods(
         &self,
         subsystem: &SubsystemId,
         client: &SubsystemId,
         directory: &Directory,
+        at: Timestamp,
     ) -> Value {
-        self.allowed_with(subsystem, client, &|code, subsystem| directory.in_group(code, subsystem))
+        self.allowed_with(subsystem, client, &|code, subsystem| directory.in_group(code, subsystem), at)
     }
 
     pub(crate) fn allowed_with(
@@ -114,10 +115,11 @@ impl Policy {
         subsystem: &SubsystemId,
         client: &SubsystemId,
         in_group: &dyn Fn(&str, &SubsystemId) -> bool,
+        at: Timestamp,
     ) -> Value {
         let mut services = Vec::new();
         for service in self.services_of(subsystem) {
-            let granted: Vec<_> = self.granted(&service.id, client, in_group).collect();
+            let granted: Vec<_> = self.granted(&service.id, client, in_group, at).collect();
             if granted.is_empty() {
                 continue;
             }

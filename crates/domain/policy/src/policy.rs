@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use truc_directory::GroupMember;
-use truc_model::{ServiceId, SubsystemId};
+use truc_model::{MemberId, ServiceId, SubsystemId};
 
 use crate::error::PolicyError;
-use crate::event::PolicyEvent;
+use crate::event::{Carried, Place, PolicyEvent};
 use crate::right::{Right, RightId};
 use crate::service::{Endpoint, ServiceDefinition, check_notice};
 use crate::subject::{GroupCode, LocalGroup, Subject};
@@ -18,6 +18,15 @@ pub struct Policy {
     hosted: Arc<BTreeSet<SubsystemId>>,
     offers: BTreeMap<ServiceId, Offer>,
     groups: BTreeMap<(SubsystemId, GroupCode), Arc<LocalGroup>>,
+    /// What was ever given by succession: what an operator took back of it is not given again.
+    pub(crate) carried: Arc<CarriedOver>,
+}
+
+/// What was ever given by succession.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CarriedOver {
+    pub(crate) rights: BTreeSet<RightId>,
+    pub(crate) places: BTreeSet<Place>,
 }
 
 /// A service with the rights to it, in the order they were granted.
@@ -55,14 +64,19 @@ impl Policy {
         Self { hosted: Arc::new(hosted.into_iter().collect()), ..self.clone() }
     }
 
+    /// The same policy as far as it is this member's affair: nothing else can be seen in it or changed through it.
+    #[must_use]
+    pub fn of_member(&self, member: &MemberId) -> Self {
+        self.with_hosted(self.hosted.iter().filter(|subsystem| subsystem.member() == *member).cloned())
+    }
+
     /// The policy after `event`; this one stays as it is. Write the event to the journal before the new one counts.
     ///
     /// # Errors
     /// [`PolicyError`] says why the event does not fit.
     pub fn apply(&self, event: &PolicyEvent) -> Result<Self, PolicyError> {
-        let owner = owner(event);
-        if !self.hosted.contains(&owner) {
-            return Err(PolicyError::NotHosted(owner));
+        if let Some(stranger) = owners(event).into_iter().find(|owner| !self.hosted.contains(owner)) {
+            return Err(PolicyError::NotHosted(stranger));
         }
         let mut next = self.clone();
         next.take(event)?;
@@ -107,9 +121,25 @@ impl Policy {
     pub fn local_groups(&self) -> impl Iterator<Item = &LocalGroup> {
         self.groups.values().map(Arc::as_ref).filter(|group| self.hosted.contains(&group.owner))
     }
-    /// One local group.
+    /// One local group, if its owner is hosted.
     pub fn local_group(&self, owner: &SubsystemId, code: &GroupCode) -> Option<&LocalGroup> {
-        self.groups.get(&(owner.clone(), code.clone())).map(Arc::as_ref)
+        let group = self.groups.get(&(owner.clone(), code.clone())).map(Arc::as_ref);
+        group.filter(|_| self.hosted.contains(owner))
+    }
+    /// The one right that says the same as `said`, under whatever conditions.
+    ///
+    /// # Errors
+    /// [`PolicyError::UnknownRight`] when there is none, [`PolicyError::Ambiguous`] when there are several.
+    pub fn right_that_says(&self, said: &Right) -> Result<&Right, PolicyError> {
+        let mut same = self.rights_on(said.service()).iter().filter(|right| right.says_the_same(said));
+        match (same.next(), same.next()) {
+            (Some(right), None) => Ok(right),
+            (None, _) => Err(PolicyError::UnknownRight(said.id())),
+            (Some(first), Some(second)) => {
+                let all = [first, second].into_iter().chain(same).map(Right::id);
+                Err(PolicyError::Ambiguous(all.collect()))
+            }
+        }
     }
 
     fn offer(&self, id: &ServiceId) -> Option<&Offer> {
@@ -138,7 +168,31 @@ impl Policy {
             PolicyEvent::LocalGroupRemoved { owner, code } => self.remove_group(owner, code),
             PolicyEvent::LocalGroupMemberAdded { owner, code, member } => self.join(owner, code, member),
             PolicyEvent::LocalGroupMemberRemoved { owner, code, member } => self.leave(owner, code, member),
+            PolicyEvent::LocalGroupChanged { owner, code, description } => {
+                self.describe_group(owner, code, description)
+            }
+            PolicyEvent::Applied { changes } => self.take_all(changes),
+            PolicyEvent::Succeeded(carried) => self.carry_over(carried),
         }
+    }
+
+    /// On an error part of them is taken: the caller drops this policy then.
+    fn take_all(&mut self, changes: &[PolicyEvent]) -> Result<(), PolicyError> {
+        if changes.iter().any(|change| matches!(change, PolicyEvent::Applied { .. })) {
+            return Err(PolicyError::Nested);
+        }
+        changes.iter().try_for_each(|change| self.take(change))
+    }
+
+    fn carry_over(&mut self, carried: &Carried) -> Result<(), PolicyError> {
+        for right in &carried.rights {
+            self.grant(right)?;
+        }
+        for place in &carried.places {
+            self.join(&place.owner, &place.code, &place.member)?;
+        }
+        Arc::make_mut(&mut self.carried).places.extend(carried.places.iter().cloned());
+        Ok(())
     }
 
     fn add_service(&mut self, definition: &ServiceDefinition) -> Result<(), PolicyError> {
@@ -194,6 +248,9 @@ impl Policy {
             return Err(PolicyError::RightExists(right.id()));
         }
         Arc::make_mut(&mut offer.rights).push(right.clone());
+        if right.by_succession_of().is_some() {
+            Arc::make_mut(&mut self.carried).rights.insert(right.id());
+        }
         Ok(())
     }
 
@@ -223,11 +280,21 @@ impl Policy {
         let (owner, code) = key.clone();
         let group = LocalGroup { owner, code, description: description.to_owned(), members: BTreeSet::new() };
         if !group.description_fits() {
-            let problem = "is one line of at most 200 characters".to_owned();
-            return Err(PolicyError::Definition { field: "description", problem });
+            return Err(bad_description());
         }
         self.groups.insert(key, Arc::new(group));
         Ok(())
+    }
+
+    fn describe_group(
+        &mut self,
+        owner: &SubsystemId,
+        code: &GroupCode,
+        description: &str,
+    ) -> Result<(), PolicyError> {
+        let group = self.group_mut(owner, code)?;
+        group.description = description.to_owned();
+        if group.description_fits() { Ok(()) } else { Err(bad_description()) }
     }
 
     fn remove_group(&mut self, owner: &SubsystemId, code: &GroupCode) -> Result<(), PolicyError> {
@@ -266,9 +333,14 @@ impl Policy {
     }
 }
 
-/// The subsystem whose affair the event is.
-fn owner(event: &PolicyEvent) -> SubsystemId {
-    match event {
+fn bad_description() -> PolicyError {
+    let problem = "is one line of at most 200 characters".to_owned();
+    PolicyError::Definition { field: "description", problem }
+}
+
+/// The subsystems whose affair the event is.
+fn owners(event: &PolicyEvent) -> Vec<SubsystemId> {
+    let one = match event {
         PolicyEvent::ServiceAdded(definition) | PolicyEvent::ServiceChanged(definition) => {
             definition.id.subsystem()
         }
@@ -278,10 +350,17 @@ fn owner(event: &PolicyEvent) -> SubsystemId {
         | PolicyEvent::ServiceEnabled { service } => service.subsystem(),
         PolicyEvent::RightGranted(right) | PolicyEvent::RightRevoked(right) => right.service().subsystem(),
         PolicyEvent::LocalGroupAdded { owner, .. }
+        | PolicyEvent::LocalGroupChanged { owner, .. }
         | PolicyEvent::LocalGroupRemoved { owner, .. }
         | PolicyEvent::LocalGroupMemberAdded { owner, .. }
         | PolicyEvent::LocalGroupMemberRemoved { owner, .. } => owner.clone(),
-    }
+        PolicyEvent::Applied { changes } => return changes.iter().flat_map(owners).collect(),
+        PolicyEvent::Succeeded(carried) => {
+            let rights = carried.rights.iter().map(|right| right.service().subsystem());
+            return rights.chain(carried.places.iter().map(|place| place.owner.clone())).collect();
+        }
+    };
+    vec![one]
 }
 
 #[cfg(test)]

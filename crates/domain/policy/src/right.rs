@@ -4,8 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use truc_model::{Digest, ServiceId};
+use truc_model::{Digest, MemberId, ServiceId};
 
+use crate::conditions::Conditions;
 use crate::glob::PathGlob;
 use crate::subject::Subject;
 
@@ -94,9 +95,19 @@ pub struct RightId([u8; 16]);
 pub struct InvalidRightId;
 
 impl RightId {
-    fn of(subject: &Subject, service: &ServiceId, method: &MethodPattern, path: &PathGlob) -> Self {
-        // None of the first three can hold a line break and the path comes last: the text reads in one way.
-        let text = format!("truc-right-1\n{subject}\n{}\n{method}\n{path}", service.tagged());
+    fn of(
+        subject: &Subject,
+        service: &ServiceId,
+        method: &MethodPattern,
+        path: &PathGlob,
+        conditions: &Conditions,
+    ) -> Self {
+        // Only the path, which comes last, could hold a line break: the text reads in one way.
+        let text = if conditions.is_none() {
+            format!("truc-right-1\n{subject}\n{}\n{method}\n{path}", service.tagged())
+        } else {
+            format!("truc-right-2\n{subject}\n{}\n{method}\n{conditions}\n{path}", service.tagged())
+        };
         let mut id = [0; 16];
         id.copy_from_slice(&Digest::of(text.as_bytes()).as_bytes()[..16]);
         Self(id)
@@ -137,8 +148,8 @@ impl fmt::Debug for RightId {
     }
 }
 
-/// Permission for a subject to call one service with a method on the paths of a pattern. Rights add up: a call is
-/// permitted when any right matches, and there is no right that forbids.
+/// Permission for a subject to call one service with a method on the paths of a pattern, under conditions. Rights add
+/// up: a call is permitted when any right matches and its conditions hold, and there is no right that forbids.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Written", rename_all = "camelCase")]
 pub struct Right {
@@ -147,12 +158,36 @@ pub struct Right {
     service: ServiceId,
     method: MethodPattern,
     path: PathGlob,
+    #[serde(skip_serializing_if = "Conditions::is_none")]
+    conditions: Conditions,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by_succession_of: Option<MemberId>,
 }
 
 impl Right {
-    /// The right that says this.
+    /// The right that says this, without conditions.
     pub fn new(subject: Subject, service: ServiceId, method: MethodPattern, path: PathGlob) -> Self {
-        Self { id: RightId::of(&subject, &service, &method, &path), subject, service, method, path }
+        let conditions = Conditions::default();
+        let id = RightId::of(&subject, &service, &method, &path, &conditions);
+        Self { id, subject, service, method, path, conditions, by_succession_of: None }
+    }
+    /// The same right under these conditions; it has an id of its own.
+    #[must_use]
+    pub fn under(self, conditions: Conditions) -> Self {
+        let id = RightId::of(&self.subject, &self.service, &self.method, &self.path, &conditions);
+        Self { id, conditions, ..self }
+    }
+    /// The same right, marked as added because its subject took over from this closed member (protocol P6.4). The mark is
+    /// no part of the id.
+    #[must_use]
+    pub fn by_succession(self, of: MemberId) -> Self {
+        Self { by_succession_of: Some(of), ..self }
+    }
+    /// The same right for another subject.
+    #[must_use]
+    pub(crate) fn given_to(&self, subject: Subject) -> Self {
+        let (service, method, path) = (self.service.clone(), self.method.clone(), self.path.clone());
+        Self::new(subject, service, method, path).under(self.conditions)
     }
     /// Its id.
     pub const fn id(&self) -> RightId {
@@ -174,6 +209,33 @@ impl Right {
     pub const fn path(&self) -> &PathGlob {
         &self.path
     }
+    /// Under which conditions.
+    pub const fn conditions(&self) -> &Conditions {
+        &self.conditions
+    }
+    /// From which closed member it was carried over, if it was.
+    pub const fn by_succession_of(&self) -> Option<&MemberId> {
+        self.by_succession_of.as_ref()
+    }
+    /// Whether both say the same but for their conditions.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        (&self.subject, &self.service, &self.method, &self.path)
+            == (&other.subject, &other.service, &other.method, &other.path)
+    }
+}
+
+impl fmt::Display for Right {
+    /// One line for people: subject, method, path and conditions, not the service.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.subject, self.method, self.path)?;
+        if !self.conditions.is_none() {
+            write!(f, " ({})", self.conditions)?;
+        }
+        match &self.by_succession_of {
+            Some(member) => write!(f, " by succession of {member}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A right as stored; its id must be the one its content gives.
@@ -185,13 +247,20 @@ struct Written {
     service: ServiceId,
     method: MethodPattern,
     path: PathGlob,
+    #[serde(default)]
+    conditions: Conditions,
+    #[serde(default)]
+    by_succession_of: Option<MemberId>,
 }
 
 impl TryFrom<Written> for Right {
     type Error = &'static str;
     fn try_from(w: Written) -> Result<Self, &'static str> {
-        let right = Self::new(w.subject, w.service, w.method, w.path);
-        if right.id == w.id { Ok(right) } else { Err("the right's id does not belong to its content") }
+        let right = Self::new(w.subject, w.service, w.method, w.path).under(w.conditions);
+        if right.id != w.id {
+            return Err("the right's id does not belong to its content");
+        }
+        Ok(Self { by_succession_of: w.by_succession_of, ..right })
     }
 }
 
@@ -215,6 +284,19 @@ mod tests {
         );
         assert_eq!(serde_json::from_str::<Right>(&json).unwrap(), right);
         assert!(serde_json::from_str::<Right>(&json.replace("GET", "PUT")).is_err());
+        let hours = Some("mon-fri 07:30-17:00".parse().unwrap());
+        let office = right.clone().under(Conditions { hours, ..Conditions::default() });
+        assert_ne!(office.id(), right.id());
+        assert!(office.says_the_same(&right));
+        let carried = office.clone().by_succession("VN/GOV/H02".parse().unwrap());
+        assert_eq!(carried.id(), office.id());
+        let json = serde_json::to_string(&carried).unwrap();
+        assert_eq!(
+            json,
+            r#"{"id":"32ed46f296ab873fd99d228fa142fcf6","subject":"SUBSYSTEM:VN/GOV/H26/mot-cua-so-1","service":"SERVICE:VN/GOV/G01/csdl-dancu/tra-cuu","method":"GET","path":"/cong-dan/*","conditions":{"hours":"mon-fri 07:30-17:00"},"bySuccessionOf":"MEMBER:VN/GOV/H02"}"#
+        );
+        assert_eq!(serde_json::from_str::<Right>(&json).unwrap(), carried);
+        assert!(serde_json::from_str::<Right>(&json.replace("17:00", "18:00")).is_err());
     }
 
     #[test]

@@ -109,6 +109,9 @@ pub struct ServiceDefinition {
     /// Whether a call must state its purpose.
     #[serde(default)]
     pub require_purpose: bool,
+    /// Whether a call must state its legal basis.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub require_legal_basis: bool,
     /// Whether the operator declares it free of side effects, so that it may be called before the records are durable
     /// (protocol P4.3).
     #[serde(default)]
@@ -147,6 +150,7 @@ impl ServiceDefinition {
             timeout: DEFAULT_TIMEOUT,
             require_officer: false,
             require_purpose: false,
+            require_legal_basis: false,
             side_effect_free: false,
             disabled: None,
             max_body: DEFAULT_MAX_BODY,

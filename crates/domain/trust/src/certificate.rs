@@ -157,6 +157,9 @@ impl Certificate {
     pub fn subject_attribute(&self, attribute: SubjectAttribute) -> Option<&str> {
         self.0.subject_name.get(attribute)
     }
+    pub(crate) fn subject_name(&self) -> &Name {
+        &self.0.subject_name
+    }
     /// DER of the subject name.
     pub fn subject_raw(&self) -> &[u8] {
         &self.0.subject
@@ -334,7 +337,7 @@ fn read(der: &[u8]) -> Result<Inner, CertificateError> {
     })
 }
 
-fn read_key(spki: Tlv<'_>) -> Result<(KeyKind, &[u8]), CertificateError> {
+pub(crate) fn read_key(spki: Tlv<'_>) -> Result<(KeyKind, &[u8]), CertificateError> {
     let mut inside = spki.open();
     let (id, parameters) = algorithm::parts(inside.take(SEQUENCE, "key algorithm")?, "key algorithm")?;
     let key = inside.bits("public key")?;
@@ -350,6 +353,13 @@ fn read_key(spki: Tlv<'_>) -> Result<(KeyKind, &[u8]), CertificateError> {
         _ => return Err(CertificateError::Key),
     };
     if key.len() == length && key.first() == Some(&4) { Ok((kind, key)) } else { Err(CertificateError::Key) }
+}
+
+/// Content octets of an RSAPublicKey's exponent.
+pub(crate) fn rsa_exponent(key: &[u8]) -> Read<&[u8]> {
+    let mut inside = Tlv::only(key, SEQUENCE, "RSA key")?.open();
+    inside.integer("RSA modulus")?;
+    inside.integer("RSA exponent")
 }
 
 /// Size of an RSAPublicKey's modulus (RFC 8017 §A.1.1).

@@ -1,23 +1,21 @@
 //! The contract every [`StatusSource`] keeps; each adapter's tests run it.
 
-use truc_directory::ApprovedAuthority;
 use truc_model::Timestamp;
 
 use crate::certificate::Certificate;
 use crate::ocsp;
 use crate::statuses::StatusSource;
 
-/// What the contract is tried on: a certificate, its issuer, an authority whose trust services answer for it, and the same
-/// authority with none that answers.
+/// What the contract is tried on: a certificate, its issuer, the URL of a responder that answers for it, and one where nobody is.
 pub struct Answering<'a> {
     /// The certificate asked about.
     pub certificate: &'a Certificate,
     /// Its issuer.
     pub issuer: &'a Certificate,
-    /// Its first responder may be away, a later one answers.
-    pub up: &'a ApprovedAuthority,
+    /// A responder that answers.
+    pub up: &'a str,
     /// Nobody answers.
-    pub down: &'a ApprovedAuthority,
+    pub down: &'a str,
 }
 
 /// Runs the contract at the moment `now`.
@@ -31,11 +29,11 @@ pub async fn status_source(
 ) -> Result<(), String> {
     let Answering { certificate, issuer, up, down } = on;
     let response =
-        source.ocsp(certificate, issuer, up).await.map_err(|e| format!("a responder answers, yet: {e}"))?;
+        source.ocsp(up, certificate, issuer).await.map_err(|e| format!("a responder answers, yet: {e}"))?;
     let read = ocsp::read(&response).map_err(|e| format!("what a source gives is an OCSP response: {e}"))?;
     read.judge(certificate, issuer, now)
         .map_err(|e| format!("it is about the certificate asked for: {e}"))?;
-    match source.ocsp(certificate, issuer, down).await {
+    match source.ocsp(down, certificate, issuer).await {
         Ok(_) => return Err("without a responder there is no status to be had".into()),
         Err(error) if error.0.is_empty() => return Err("a failure says why".into()),
         Err(_) => {}

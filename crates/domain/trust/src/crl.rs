@@ -112,6 +112,20 @@ impl Crl {
         self.next_update
     }
 
+    /// Whether the list is in force at `at`.
+    ///
+    /// # Errors
+    /// [`CrlError::NotYetValid`], [`CrlError::Expired`].
+    pub fn in_force(&self, at: Timestamp) -> Result<(), CrlError> {
+        if self.this_update > at.plus(SKEW) {
+            return Err(CrlError::NotYetValid);
+        }
+        if at > self.next_update {
+            return Err(CrlError::Expired);
+        }
+        Ok(())
+    }
+
     /// What the list says of `certificate` at `at`; never [`Verdict::Unknown`]. The list must have been read
     /// with the issuer that [`crate::check_path`] found for the certificate.
     ///
@@ -121,12 +135,7 @@ impl Crl {
         if certificate.issuer_raw() != self.issuer.subject_raw() {
             return Err(CrlError::OtherCertificate);
         }
-        if self.this_update > at.plus(SKEW) {
-            return Err(CrlError::NotYetValid);
-        }
-        if at > self.next_update {
-            return Err(CrlError::Expired);
-        }
+        self.in_force(at)?;
         let verdict = match self.revoked.get(certificate.serial()) {
             Some(at) => Verdict::Revoked { at: *at },
             None => Verdict::Good,

@@ -5,6 +5,7 @@
 //! in size, and never makes it panic.
 
 mod algorithm;
+mod asking;
 mod asn1;
 mod certificate;
 mod chain;
@@ -13,12 +14,21 @@ mod chain_tests;
 pub mod cms;
 pub mod contract;
 pub mod crl;
+mod csr;
 mod extensions;
 #[cfg(test)]
 mod hostile;
+mod lists;
+#[cfg(test)]
+mod mutations;
 mod name;
 pub mod ocsp;
+mod own_statuses;
+mod standing;
 mod statuses;
+#[cfg(test)]
+mod statuses_tests;
+mod subject;
 #[cfg(test)]
 mod testing;
 mod verified;
@@ -26,10 +36,15 @@ mod verify;
 
 pub use certificate::{Certificate, CertificateError};
 pub use chain::{PathError, Purpose, VerifiedPath, check_path};
+pub use csr::{CertificateRequest, RequestError};
+pub use lists::KnownList;
 pub use name::SubjectAttribute;
 pub use ocsp::{CertificateStatus, Verdict};
+pub use own_statuses::OwnStatuses;
+pub use standing::{ServiceState, Standing};
 pub use statuses::{
-    Accepted, KnownStatus, OwnStatuses, StatusBook, StatusPolicy, StatusSource, StatusSourceError, Subject,
+    Accepted, KnownStatus, StatusBook, StatusPolicy, StatusSource, StatusSourceError, Subject,
 };
-pub use verified::{Answer, Request, TrustState, Verified};
-pub use verify::{Asked, TrustError, Verifier, find_path};
+pub use subject::{Named, ProfileError};
+pub use verified::{Answer, ReliedList, Request, TrustState, Verified};
+pub use verify::{Asked, AuthorityState, TrustError, Verifier, find_path};

@@ -20,6 +20,8 @@ pub enum SubjectAttribute {
     OrganizationIdentifier,
     /// countryName, C (2.5.4.6).
     Country,
+    /// userId, UID (RFC 4519 §2.39), in which Vietnamese CAs put typed numbers like `MST:9901000019`.
+    UserId,
 }
 
 impl SubjectAttribute {
@@ -30,6 +32,7 @@ impl SubjectAttribute {
             Self::SerialNumber => ObjectIdentifier::new_unwrap("2.5.4.5"),
             Self::OrganizationIdentifier => ObjectIdentifier::new_unwrap("2.5.4.97"),
             Self::Country => ObjectIdentifier::new_unwrap("2.5.4.6"),
+            Self::UserId => ObjectIdentifier::new_unwrap("0.9.2342.19200300.100.1.1"),
         }
     }
 }
@@ -56,6 +59,11 @@ impl Name {
             }
         }
         Ok(Self(attributes))
+    }
+
+    /// The values of an attribute, in the order of the certificate.
+    pub(crate) fn all(&self, attribute: SubjectAttribute) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(id, _)| *id == attribute.oid()).map(|(_, value)| value.as_str())
     }
 
     /// The value of an attribute that occurs exactly once: a name that says two things says nothing.

@@ -9,9 +9,11 @@ use bytes::Bytes;
 use truc_directory::ApprovedAuthority;
 use truc_model::{Digest, Fingerprint, Timestamp};
 
+use crate::asking::Flights;
 use crate::certificate::Certificate;
-use crate::crl;
+use crate::lists::{KnownList, Lists};
 use crate::ocsp::{self, CertificateStatus, Verdict};
+use crate::standing::Standings;
 use crate::verify::TrustError;
 
 /// How old a status may be.
@@ -34,21 +36,22 @@ impl Default for StatusPolicy {
 #[error("no certificate status to be had: {0}")]
 pub struct StatusSourceError(pub String);
 
-/// Asks trust services for a certificate's status. Adapters set their own deadlines.
+/// Fetches from one trust service at a time. Adapters set a deadline for each attempt; whom to ask, in which order and how
+/// often, and what the answer is worth, is decided here ([`StatusBook`]).
 #[async_trait]
 pub trait StatusSource: Send + Sync {
-    /// An OCSP response (RFC 6960, DER) for `certificate`, from one of the authority's responders.
+    /// What the responder at `url` says of `certificate` (RFC 6960, DER), unread.
     ///
     /// # Errors
-    /// [`StatusSourceError`] when no responder answered.
+    /// [`StatusSourceError`] when it did not answer.
     async fn ocsp(
         &self,
+        url: &str,
         certificate: &Certificate,
         issuer: &Certificate,
-        authority: &ApprovedAuthority,
     ) -> Result<Bytes, StatusSourceError>;
 
-    /// The authority's revocation list (RFC 5280, DER) that lies at `url`: asked for when no responder answered.
+    /// The revocation list (RFC 5280, DER) that lies at `url`, unread.
     ///
     /// # Errors
     /// [`StatusSourceError`] when it is not to be had; also from a source that has no lists.
@@ -73,8 +76,12 @@ pub struct KnownStatus {
 /// A status good enough to act on.
 #[derive(Debug, Clone)]
 pub struct Accepted {
-    /// The status relied on.
-    pub known: Arc<KnownStatus>,
+    /// The OCSP response relied on; none when there is only the list, or when the response is too old to count.
+    pub known: Option<Arc<KnownStatus>>,
+    /// The revocation list relied on, when no responder answered.
+    pub list: Option<Arc<KnownList>>,
+    /// `thisUpdate` of what was relied on; of the newer one, where it is both.
+    pub this_update: Timestamp,
     /// True when it is past freshness and accepted by grace.
     pub graced: bool,
 }
@@ -82,19 +89,31 @@ pub struct Accepted {
 /// More certificates than any bus has; a bound against growth without end.
 const BOOK_LIMIT: usize = 20_000;
 
-/// A failed query is not repeated for the same certificate within this time.
-const QUERY_PAUSE: Duration = Duration::from_secs(10);
-
 #[derive(Default)]
-struct Page {
+pub(crate) struct Page {
     newest: Option<Arc<KnownStatus>>,
-    failed_at: Option<Timestamp>,
+    /// When our own query about it last failed.
+    pub(crate) failed_at: Option<Timestamp>,
+    /// A revocation list named it: that stays.
+    listed: bool,
 }
 
 /// The newest status ever seen of each certificate; the newest wins, whoever brought it.
-#[derive(Default)]
 pub struct StatusBook {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// Shared with queries under way.
+pub(crate) struct Inner {
     pages: Mutex<HashMap<Fingerprint, Page>>,
+    pub(crate) policy: StatusPolicy,
+    pub(crate) source: Arc<dyn StatusSource>,
+    pub(crate) lists: Lists,
+    pub(crate) flights: Flights,
+    /// Responders and lists, by URL.
+    pub(crate) services: Standings,
+    /// The OCSP queries of each authority as a whole, by its name.
+    pub(crate) authorities: Standings,
 }
 
 /// The certificate asked about, with what is needed to judge answers.
@@ -107,41 +126,32 @@ pub struct Subject<'a> {
     pub authority: &'a ApprovedAuthority,
 }
 
-impl StatusBook {
-    fn pages(&self) -> MutexGuard<'_, HashMap<Fingerprint, Page>> {
+impl Inner {
+    pub(crate) fn pages(&self) -> MutexGuard<'_, HashMap<Fingerprint, Page>> {
         // A page is replaced whole, so a panic elsewhere cannot leave half a one.
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Every newest status, for whoever keeps them over a restart.
-    pub fn all(&self) -> Vec<Arc<KnownStatus>> {
-        self.pages().values().filter_map(|page| page.newest.clone()).collect()
-    }
-
-    /// The newest status seen.
-    pub fn newest(&self, certificate: &Fingerprint) -> Option<Arc<KnownStatus>> {
+    fn newest(&self, certificate: &Fingerprint) -> Option<Arc<KnownStatus>> {
         self.pages().get(certificate).and_then(|page| page.newest.clone())
     }
 
     /// Checks a response that someone carried or fetched, and keeps it if it is the newest.
-    ///
-    /// # Errors
-    /// [`TrustError::Status`] when the response does not hold for this certificate.
-    pub fn offer(&self, subject: &Subject<'_>, response: &Bytes, now: Timestamp) -> Result<(), TrustError> {
+    pub(crate) fn offer(
+        &self,
+        certificate: &Certificate,
+        issuer: &Certificate,
+        response: &Bytes,
+        now: Timestamp,
+    ) -> Result<CertificateStatus, ocsp::OcspError> {
         let digest = Digest::of(response);
-        let fingerprint = subject.certificate.fingerprint();
-        if self.newest(&fingerprint).is_some_and(|known| known.digest == digest) {
-            return Ok(());
+        let fingerprint = certificate.fingerprint();
+        if let Some(known) = self.newest(&fingerprint).filter(|known| known.digest == digest) {
+            return Ok(known.status);
         }
-        let status = ocsp::read(response)
-            .and_then(|read| read.judge(subject.certificate, subject.issuer, now))
-            .map_err(|e| TrustError::Status(e.to_string()))?;
-        let known = Arc::new(KnownStatus {
-            certificate: subject.certificate.clone(),
-            response: response.clone(),
-            digest,
-            status,
-        });
+        let status = ocsp::read(response)?.judge(certificate, issuer, now)?;
+        let known =
+            KnownStatus { certificate: certificate.clone(), response: response.clone(), digest, status };
         let mut pages = self.pages();
         if pages.len() >= BOOK_LIMIT && !pages.contains_key(&fingerprint) {
             pages.clear();
@@ -149,39 +159,127 @@ impl StatusBook {
         let page = pages.entry(fingerprint).or_default();
         // Of two statuses of one moment the worse one counts.
         let newer = |old: &Arc<KnownStatus>| {
-            let good = matches!(known.status.verdict, Verdict::Good);
-            let (was, is) = (old.status.this_update, known.status.this_update);
+            let good = matches!(status.verdict, Verdict::Good);
+            let (was, is) = (old.status.this_update, status.this_update);
             was < is || (was == is && !good)
         };
         if page.newest.as_ref().is_none_or(newer) {
-            page.newest = Some(known);
+            page.newest = Some(Arc::new(known));
+        }
+        Ok(status)
+    }
+
+    pub(crate) fn is_fresh(&self, this_update: Timestamp, now: Timestamp) -> bool {
+        now <= this_update.plus(self.policy.freshness)
+    }
+
+    fn is_graced(&self, this_update: Timestamp, now: Timestamp) -> bool {
+        now <= this_update.plus(self.policy.grace)
+    }
+
+    /// What a revocation list once said stays, even when the list at hand has expired or a later one is silent.
+    fn refuse_listed(&self, subject: &Subject<'_>) -> Result<(), TrustError> {
+        let fingerprint = subject.certificate.fingerprint();
+        if self.pages().get(&fingerprint).is_some_and(|page| page.listed) {
+            return Err(TrustError::Revoked);
+        }
+        if self.lists.revokes(subject.certificate, subject.issuer) {
+            self.pages().entry(fingerprint).or_default().listed = true;
+            return Err(TrustError::Revoked);
         }
         Ok(())
     }
 
     /// Judges by what is known now. `Ok(None)` means: ask the trust service.
-    fn judge(
-        &self,
-        subject: &Subject<'_>,
-        policy: &StatusPolicy,
-        now: Timestamp,
-    ) -> Result<Option<Accepted>, TrustError> {
+    fn judge(&self, subject: &Subject<'_>, now: Timestamp) -> Result<Option<Accepted>, TrustError> {
+        self.refuse_listed(subject)?;
         let Some(known) = self.newest(&subject.certificate.fingerprint()) else { return Ok(None) };
         refuse_bad(&known)?;
-        let fresh = now <= known.status.this_update.plus(policy.freshness);
-        Ok(fresh.then_some(Accepted { known, graced: false }))
+        let this_update = known.status.this_update;
+        let accepted = Accepted { known: Some(known), list: None, this_update, graced: false };
+        Ok(self.is_fresh(this_update, now).then_some(accepted))
     }
 
-    /// The status to act on: carried ones first, then our own query, then grace.
+    /// No responder answered: what the revocation list says, and else good for as long as the grace lasts.
+    fn without_responder(&self, subject: &Subject<'_>, now: Timestamp) -> Result<Accepted, TrustError> {
+        self.refuse_listed(subject)?;
+        let fingerprint = subject.certificate.fingerprint();
+        let known = self.newest(&fingerprint);
+        if let Some(known) = &known {
+            refuse_bad(known)?;
+        }
+        let known = known.filter(|known| self.is_graced(known.status.this_update, now));
+        // Never older than a response may be: whoever keeps the responder away must not live longer by an old list.
+        let list = self.lists.newest(subject.issuer).filter(|known| {
+            known
+                .list
+                .judge(subject.certificate, now)
+                .is_ok_and(|status| matches!(status.verdict, Verdict::Good))
+                && self.is_graced(known.list.this_update(), now)
+        });
+        let by_response = known.as_ref().map(|known| known.status.this_update);
+        let list = list.filter(|list| by_response.is_none_or(|at| at < list.list.this_update()));
+        let by_list = list.as_ref().map(|list| list.list.this_update());
+        let this_update = by_list.or(by_response).ok_or(TrustError::StatusUnavailable(fingerprint))?;
+        Ok(Accepted { known, list, this_update, graced: !self.is_fresh(this_update, now) })
+    }
+}
+
+impl StatusBook {
+    /// An empty book over `source`. `seed` makes this node's rests between attempts differ from other nodes'.
+    pub fn new(source: Arc<dyn StatusSource>, policy: StatusPolicy, seed: Digest) -> Self {
+        let inner = Inner {
+            pages: Mutex::default(),
+            policy,
+            source,
+            lists: Lists::default(),
+            flights: Flights::default(),
+            services: Standings::new(seed),
+            authorities: Standings::new(seed),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Every newest status, for whoever keeps them over a restart.
+    pub fn all(&self) -> Vec<Arc<KnownStatus>> {
+        self.inner.pages().values().filter_map(|page| page.newest.clone()).collect()
+    }
+
+    /// Every newest revocation list, for whoever keeps them over a restart.
+    pub fn lists(&self) -> Vec<Arc<KnownList>> {
+        self.inner.lists.all()
+    }
+
+    /// The newest status seen.
+    pub fn newest(&self, certificate: &Fingerprint) -> Option<Arc<KnownStatus>> {
+        self.inner.newest(certificate)
+    }
+
+    /// Checks a response that someone carried or fetched, and keeps it if it is the newest.
     ///
     /// # Errors
-    /// [`TrustError::Revoked`], [`TrustError::StatusUnavailable`].
+    /// [`TrustError::Status`] when the response does not hold for this certificate.
+    pub fn offer(&self, subject: &Subject<'_>, response: &Bytes, now: Timestamp) -> Result<(), TrustError> {
+        let offered = self.inner.offer(subject.certificate, subject.issuer, response, now);
+        offered.map(drop).map_err(|e| TrustError::Status(e.to_string()))
+    }
+
+    /// Checks a revocation list of `issuer`, and keeps it if it is the newest.
+    ///
+    /// # Errors
+    /// [`TrustError::Status`] when the list does not hold or is not in force.
+    pub fn offer_list(&self, issuer: &Certificate, list: &Bytes, now: Timestamp) -> Result<(), TrustError> {
+        self.inner.lists.offer(issuer, list, now).map_err(|e| TrustError::Status(e.to_string()))
+    }
+
+    /// The status to act on: carried ones first, then our own query of responders, then of the revocation list, then grace.
+    ///
+    /// # Errors
+    /// [`TrustError::Revoked`], [`TrustError::StatusIsUnknown`], [`TrustError::StatusUnavailable`].
     pub async fn establish(
         &self,
         subject: &Subject<'_>,
         carried: &[Bytes],
-        source: &dyn StatusSource,
-        policy: &StatusPolicy,
         now: Timestamp,
     ) -> Result<Accepted, TrustError> {
         for response in carried {
@@ -190,73 +288,25 @@ impl StatusBook {
                 tracing::debug!(%error, "a carried status is not for this certificate");
             }
         }
-        if let Some(accepted) = self.judge(subject, policy, now)? {
+        if let Some(accepted) = self.inner.judge(subject, now)? {
             return Ok(accepted);
         }
-        if self.may_query(subject, now) {
-            match source.ocsp(subject.certificate, subject.issuer, subject.authority).await {
-                // A stale answer is a query that failed: whoever could replay one could have dropped the query too.
-                Ok(response) => self.offer(subject, &response, now)?,
-                Err(error) => {
-                    tracing::warn!(certificate = %subject.certificate.fingerprint(), %error, "certificate status not to be had");
-                    not_on_the_list(subject, source, now).await?;
-                    self.pages().entry(subject.certificate.fingerprint()).or_default().failed_at = Some(now);
-                }
-            }
-        }
-        if let Some(accepted) = self.judge(subject, policy, now)? {
+        self.inner.ask(subject, now).await;
+        if let Some(accepted) = self.inner.judge(subject, now)? {
             return Ok(accepted);
         }
-        self.grace(subject, policy, now)
+        self.inner.ask_list(subject, now).await;
+        self.inner.without_responder(subject, now)
     }
 
-    fn may_query(&self, subject: &Subject<'_>, now: Timestamp) -> bool {
-        let pages = self.pages();
-        let failed = pages.get(&subject.certificate.fingerprint()).and_then(|page| page.failed_at);
-        failed.is_none_or(|at| now >= at.plus(QUERY_PAUSE) || now < at)
-    }
-
-    /// Past freshness and our own query failed: good for as long as the grace lasts.
-    fn grace(
-        &self,
-        subject: &Subject<'_>,
-        policy: &StatusPolicy,
-        now: Timestamp,
-    ) -> Result<Accepted, TrustError> {
+    /// Asks the responders now, however fresh what is known; for a node's own certificates.
+    ///
+    /// # Errors
+    /// [`TrustError::Status`] when none gave an answer that holds and is fresh.
+    pub async fn renew(&self, subject: &Subject<'_>, now: Timestamp) -> Result<Arc<KnownStatus>, TrustError> {
+        self.inner.ask_anew(subject, now).await.map_err(|why| TrustError::Status(why.to_string()))?;
         let fingerprint = subject.certificate.fingerprint();
-        let known = self.newest(&fingerprint).ok_or(TrustError::StatusUnavailable(fingerprint))?;
-        refuse_bad(&known)?;
-        if now <= known.status.this_update.plus(policy.grace) {
-            Ok(Accepted { known, graced: true })
-        } else {
-            Err(TrustError::StatusUnavailable(fingerprint))
-        }
-    }
-}
-
-/// With the responder away, the revocation list can still say "revoked". It is no OCSP response and so never makes an old
-/// status fresh: without one within grace there is nothing that evidence could show.
-async fn not_on_the_list(
-    subject: &Subject<'_>,
-    source: &dyn StatusSource,
-    now: Timestamp,
-) -> Result<(), TrustError> {
-    let Some(url) = &subject.authority.crl else { return Ok(()) };
-    let list = match source.revocation_list(url).await {
-        Ok(list) => list,
-        Err(error) => {
-            tracing::warn!(%error, "revocation list not to be had");
-            return Ok(());
-        }
-    };
-    let judged = crl::read(&list, subject.issuer).and_then(|list| list.judge(subject.certificate, now));
-    match judged.map(|status| status.verdict) {
-        Ok(Verdict::Revoked { .. }) => Err(TrustError::Revoked),
-        Ok(_) => Ok(()),
-        Err(error) => {
-            tracing::warn!(%error, "the revocation list does not count");
-            Ok(())
-        }
+        self.newest(&fingerprint).ok_or(TrustError::StatusUnavailable(fingerprint))
     }
 }
 
@@ -266,40 +316,5 @@ fn refuse_bad(known: &KnownStatus) -> Result<(), TrustError> {
         Verdict::Good => Ok(()),
         Verdict::Revoked { .. } => Err(TrustError::Revoked),
         Verdict::Unknown => Err(TrustError::StatusIsUnknown),
-    }
-}
-
-/// The statuses of this node's own certificates, fetched ahead by their owner and carried with every message.
-#[derive(Default)]
-pub struct OwnStatuses {
-    newest: Mutex<Newest>,
-}
-
-#[derive(Default)]
-struct Newest {
-    seals: HashMap<Fingerprint, Bytes>,
-    auth: Option<Bytes>,
-}
-
-impl OwnStatuses {
-    fn newest(&self) -> MutexGuard<'_, Newest> {
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Puts a freshly fetched response for a sign certificate in place.
-    pub fn renew_seal(&self, certificate: Fingerprint, response: Bytes) {
-        self.newest().seals.insert(certificate, response);
-    }
-
-    /// Puts a freshly fetched response for the node's auth certificate in place.
-    pub fn renew_auth(&self, response: Bytes) {
-        self.newest().auth = Some(response);
-    }
-
-    /// The responses to carry with a message under the seal `certificate`: its own, then the node's; one that was never
-    /// fetched is left out.
-    pub fn carried(&self, certificate: &Fingerprint) -> Vec<Bytes> {
-        let newest = self.newest();
-        newest.seals.get(certificate).cloned().into_iter().chain(newest.auth.clone()).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! Messages that passed the five trust checks (protocol P3). Only this crate can make them.
 
 use truc_message::{Header, Received, Signed};
-use truc_model::{Fingerprint, NodeId, Timestamp};
+use truc_model::{Digest, Fingerprint, NodeId, Timestamp};
 
 /// A received message of kind `request`.
 #[derive(Debug, Clone)]
@@ -42,10 +42,25 @@ pub struct TrustState {
     pub statuses: Vec<bytes::Bytes>,
     /// True when a status past freshness was accepted by grace (P3.5).
     pub status_graced: bool,
+    /// The revocation lists that were relied on because no responder answered (ADR 0019).
+    pub lists: Vec<ReliedList>,
     /// True when the directory was older than 10 minutes (P6.2).
     pub directory_degraded: bool,
     /// The node that handed the message over.
     pub peer: NodeId,
+}
+
+/// A revocation list that stood in for a status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReliedList {
+    /// The list, DER.
+    pub bytes: bytes::Bytes,
+    /// Its digest.
+    pub digest: Digest,
+    /// When it was made.
+    pub this_update: Timestamp,
+    /// When the next one will be there at the latest.
+    pub next_update: Timestamp,
 }
 
 /// A message that passed the five checks of protocol P3 against the directory of that moment. Its constructor is

@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use truc_directory::{ApprovedAuthority, Directory, Freshness, NodeEntry, Usage};
+use truc_directory::{ApprovedAuthority, Directory, Freshness, NodeEntry, Profile, Usage};
 use truc_message::{Header, Kind, Peer, Received};
 use truc_model::{Digest, FaultCode, Fingerprint, MemberId, NodeId, SubsystemId, Timestamp};
 
 use crate::certificate::{Certificate, CertificateError};
 use crate::chain::{PathError, Purpose, VerifiedPath, check_path};
 use crate::cms::{self, CmsError};
-use crate::name::SubjectAttribute;
+use crate::lists::KnownList;
+use crate::standing::{ServiceState, Standing};
 use crate::statuses::{Accepted, KnownStatus, StatusBook, StatusPolicy, StatusSource, Subject};
-use crate::verified::{Answer, Request, TrustState, Verified};
+use crate::verified::{Answer, ReliedList, Request, TrustState, Verified};
 
 /// Why a message or a peer is not believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -118,9 +119,19 @@ const PATH_CACHE_LIMIT: usize = 20_000;
 pub struct Verifier {
     me: NodeId,
     book: StatusBook,
-    source: Arc<dyn StatusSource>,
     policy: StatusPolicy,
     paths: Mutex<HashMap<(Fingerprint, Usage), CachedPath>>,
+}
+
+/// How an approved CA's responders have answered this node's own queries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthorityState {
+    /// The authority's name in the directory.
+    pub name: String,
+    /// Fresh, degraded or expired.
+    pub state: ServiceState,
+    /// What that is judged by.
+    pub standing: Standing,
 }
 
 /// The request that an answer must answer.
@@ -141,7 +152,8 @@ struct Sender<'a> {
 impl Verifier {
     /// A verifier for the node `me`.
     pub fn new(me: NodeId, source: Arc<dyn StatusSource>, policy: StatusPolicy) -> Self {
-        Self { me, book: StatusBook::default(), source, policy, paths: Mutex::default() }
+        let seed = Digest::of(me.as_str().as_bytes());
+        Self { me, book: StatusBook::new(source, policy, seed), policy, paths: Mutex::default() }
     }
 
     /// The newest status of every certificate seen, for whoever keeps them over a restart.
@@ -166,6 +178,70 @@ impl Verifier {
         let (path, authority) = self.path(certificate, intermediates, usage, directory, now)?;
         let subject = Subject { certificate, issuer: &path.issuer, authority };
         self.book.offer(&subject, response, now)
+    }
+
+    /// The newest revocation list of every CA whose responders were away, for whoever keeps them over a restart.
+    pub fn lists(&self) -> Vec<Arc<KnownList>> {
+        self.book.lists()
+    }
+
+    /// The newest status of one certificate.
+    pub fn status_of(&self, certificate: &Fingerprint) -> Option<Arc<KnownStatus>> {
+        self.book.newest(certificate)
+    }
+
+    /// Takes in a revocation list that was kept over a restart, of the CA with the certificate `issuer`.
+    ///
+    /// # Errors
+    /// [`TrustError`] when the directory approves no such CA, or the list does not hold or is not in force.
+    pub fn remember_list(
+        &self,
+        issuer: &[u8],
+        list: &bytes::Bytes,
+        directory: &Directory,
+        now: Timestamp,
+    ) -> Result<(), TrustError> {
+        let of = |authority: &ApprovedAuthority| {
+            std::iter::once(&authority.certificate)
+                .chain(&authority.intermediates)
+                .any(|der| der.as_bytes() == issuer)
+        };
+        if !directory.authorities().iter().any(of) {
+            return Err(PathError::UnknownIssuer.into());
+        }
+        self.book.offer_list(&Certificate::from_der(issuer)?, list, now)
+    }
+
+    /// Asks the responders for the status of one of this node's own certificates, however fresh what is known.
+    ///
+    /// # Errors
+    /// [`TrustError`] when no approved CA stands behind it, or no responder gave an answer that holds and is fresh.
+    pub async fn renew(
+        &self,
+        certificate: &Certificate,
+        intermediates: &[Certificate],
+        usage: Usage,
+        directory: &Directory,
+        now: Timestamp,
+    ) -> Result<Arc<KnownStatus>, TrustError> {
+        let (path, authority) = self.path(certificate, intermediates, usage, directory, now)?;
+        let subject = Subject { certificate, issuer: &path.issuer, authority };
+        self.book.renew(&subject, now).await
+    }
+
+    /// How the responders of each approved CA have answered this node's own queries.
+    pub fn authority_states(&self, directory: &Directory, now: Timestamp) -> Vec<AuthorityState> {
+        let state = |authority: &ApprovedAuthority| {
+            let standing = self.book.inner.authorities.of(&authority.name);
+            let state = standing.state(self.policy.grace, now);
+            AuthorityState { name: authority.name.clone(), state, standing }
+        };
+        directory.authorities().iter().map(state).collect()
+    }
+
+    /// The policy by which statuses are judged.
+    pub const fn status_policy(&self) -> StatusPolicy {
+        self.policy
     }
 
     /// Verifies a request by the five checks of protocol P3.
@@ -231,8 +307,7 @@ impl Verifier {
         let intermediates: Vec<Certificate> =
             peer.intermediates().iter().map(|der| Certificate::from_der(der)).collect::<Result<_, _>>()?;
         let (path, authority) = self.path(&certificate, &intermediates, Usage::Auth, directory, now)?;
-        profile_names(&certificate, SubjectAttribute::OrganizationIdentifier, node.id.owner().as_str())?;
-        profile_names(&certificate, SubjectAttribute::CommonName, node.id.as_str())?;
+        profile_names(&certificate, authority.profile, &node.id.owner(), Some(&node.id))?;
         self.status(&certificate, &path, authority, carried, now).await
     }
 
@@ -264,17 +339,20 @@ impl Verifier {
         let signer = signature.certificate();
         is_seal_of(signer, &sender.member, directory, now)?;
         let (path, authority) = self.path(signer, signature.intermediates(), Usage::Sign, directory, now)?;
-        profile_names(signer, SubjectAttribute::OrganizationIdentifier, sender.member.as_str())?;
+        profile_names(signer, authority.profile, &sender.member, None)?;
         signature.verify(received.message().sealed.manifest())?;
         if signature.signing_time() != header.sent.whole_second() {
             return Err(TrustError::SigningTime);
         }
         // 5: status.
         let status = self.status(signer, &path, authority, received.statuses(), now).await?;
+        let both = [&status, &peer_status];
+        let response = |accepted: &&Accepted| accepted.known.as_ref().map(|known| known.response.clone());
         Ok(TrustState {
             signer: signer.fingerprint(),
-            status_this_update: status.known.status.this_update,
-            statuses: vec![status.known.response.clone(), peer_status.known.response.clone()],
+            status_this_update: status.this_update,
+            statuses: both.iter().filter_map(response).collect(),
+            lists: relied_lists(&both),
             status_graced: status.graced || peer_status.graced,
             directory_degraded: freshness == Freshness::Degraded,
             peer: header.from.clone(),
@@ -320,8 +398,24 @@ impl Verifier {
         now: Timestamp,
     ) -> Result<Accepted, TrustError> {
         let subject = Subject { certificate, issuer: &path.issuer, authority };
-        self.book.establish(&subject, carried, self.source.as_ref(), &self.policy, now).await
+        self.book.establish(&subject, carried, now).await
     }
+}
+
+/// Each list once: seals and nodes mostly have one CA.
+fn relied_lists(accepted: &[&Accepted]) -> Vec<ReliedList> {
+    let mut lists: Vec<ReliedList> = Vec::new();
+    for known in accepted.iter().filter_map(|accepted| accepted.list.as_ref()) {
+        if lists.iter().all(|list| list.digest != known.digest) {
+            lists.push(ReliedList {
+                bytes: known.bytes.clone(),
+                digest: known.digest,
+                this_update: known.list.this_update(),
+                next_update: known.list.next_update(),
+            });
+        }
+    }
+    lists
 }
 
 fn fresh_enough(directory: &Directory, now: Timestamp) -> Result<Freshness, TrustError> {
@@ -348,16 +442,19 @@ fn is_seal_of(
     }
 }
 
-/// Profile `truc-1`: subject attributes carry plain identifiers.
+/// The CA's profile maps the subject to this member; with `node`, to this node of it. Where the profile names no nodes, the node is bound by
+/// its registered fingerprint alone, which the caller has checked.
 fn profile_names(
     certificate: &Certificate,
-    attribute: SubjectAttribute,
-    expected: &str,
+    profile: Profile,
+    member: &MemberId,
+    node: Option<&NodeId>,
 ) -> Result<(), TrustError> {
-    if certificate.subject_attribute(attribute) == Some(expected) {
-        Ok(())
-    } else {
-        Err(TrustError::Profile(expected.to_owned()))
+    let usage = if node.is_some() { Usage::Auth } else { Usage::Sign };
+    let expected = node.map_or(member.as_str(), NodeId::as_str);
+    match certificate.named(profile, usage) {
+        Ok(named) if named.member == *member && named.node.as_ref().is_none_or(|n| Some(n) == node) => Ok(()),
+        _ => Err(TrustError::Profile(expected.to_owned())),
     }
 }
 
@@ -384,7 +481,9 @@ pub fn find_path(
         between.extend_from_slice(intermediates);
         match check_path(certificate, &between, &[anchor], purpose, now) {
             Ok(path) => return Ok((path, index)),
-            Err(error) => last = error,
+            // What is wrong below the CA that issued it says more than that the other CAs did not.
+            Err(error) if last == PathError::UnknownIssuer => last = error,
+            Err(_) => {}
         }
     }
     Err(last.into())
@@ -411,5 +510,57 @@ fn belongs_to(answer: &Header, request: Asked<'_>) -> Result<(), TrustError> {
     match pairs.into_iter().find(|(_, same)| !same) {
         Some((field, _)) => Err(TrustError::NotOurAnswer(field)),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use rcgen::{DistinguishedName, DnType};
+    use truc_keys::KeyKind;
+
+    use crate::testing::{Party, seal};
+
+    const UID: &[u64] = &[0, 9, 2342, 19_200_300, 100, 1, 1];
+    const ORGANIZATION_IDENTIFIER: &[u64] = &[2, 5, 4, 97];
+
+    fn certificate(id: &[u64], value: &str, common_name: &str) -> Certificate {
+        let mut params = seal("thử");
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CustomDnType(id.to_vec()), value);
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        Party::root("CA").issue(KeyKind::EcP256, params, 1).certificate
+    }
+
+    /// A certificate counts for a node by its profile: by name where the profile names nodes, else by registration, which is checked before.
+    #[test]
+    fn profiles_bind_nodes_by_name_or_leave_it_to_registration() {
+        let ours = certificate(ORGANIZATION_IDENTIFIER, "VN/COM/9901000019", "VN/COM/9901000019/ss1");
+        let firm = certificate(UID, "MST:9901000019", "CÔNG TY GIẢ LẬP");
+        let agency = certificate(UID, "MDD:000.00.00.H49", "UBND tỉnh");
+        use Profile::{Truc1, VnEnterprise, VnState};
+        for (certificate, profile, node, good) in [
+            (&ours, Truc1, "VN/COM/9901000019/ss1", true),
+            (&ours, Truc1, "VN/COM/9901000019/ss2", false),
+            (&ours, Truc1, "VN/COM/9901002753/ss1", false),
+            (&ours, VnEnterprise, "VN/COM/9901000019/ss1", false),
+            (&firm, VnEnterprise, "VN/COM/9901000019/ss1", true),
+            (&firm, VnEnterprise, "VN/COM/9901000019/ss2", true),
+            (&firm, VnEnterprise, "VN/COM/9901002753/ss1", false),
+            (&firm, VnEnterprise, "VN/GOV/9901000019/ss1", false),
+            (&firm, Truc1, "VN/COM/9901000019/ss1", false),
+            (&firm, VnState, "VN/COM/9901000019/ss1", false),
+            (&agency, VnState, "VN/GOV/H49/ss1", true),
+            (&agency, VnState, "VN/GOV/H26/ss1", false),
+            (&agency, VnEnterprise, "VN/GOV/H49/ss1", false),
+        ] {
+            let node: NodeId = node.parse().unwrap();
+            let named = profile_names(certificate, profile, &node.owner(), Some(&node));
+            assert_eq!(named.is_ok(), good, "{node} under {profile:?}: {named:?}");
+            // A seal is the member's wherever the node's name does not decide.
+            let seal = profile_names(certificate, profile, &node.owner(), None).is_ok();
+            assert!(seal || !good, "{node} under {profile:?}");
+        }
     }
 }

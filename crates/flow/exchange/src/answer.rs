@@ -20,6 +20,7 @@ use crate::ports::{
     AnswerBody, Beginning, Conversation, Interrupted, ServiceAnswer, ServiceDoor, ServiceFailure,
 };
 use crate::refusal;
+use crate::sealing::Pen;
 
 /// An answer may be verified this long after it was sealed.
 const ANSWER_LIFE: Duration = Duration::from_secs(300);
@@ -46,14 +47,16 @@ pub(crate) struct Answer {
 /// An answer that this node has signed.
 pub(crate) struct Made {
     pub(crate) message: Signed,
+    /// What vouches for the seal that signed it.
+    pub(crate) statuses: Vec<Bytes>,
     pub(crate) ending: Ending,
     /// Header and body are with the peer already: only the signature is still to be sent.
     pub(crate) begun: bool,
 }
 
 impl Made {
-    const fn whole(message: Signed, ending: Ending) -> Self {
-        Self { message, ending, begun: false }
+    const fn whole(message: Signed, statuses: Vec<Bytes>, ending: Ending) -> Self {
+        Self { message, statuses, ending, begun: false }
     }
 }
 
@@ -81,9 +84,12 @@ pub(crate) async fn from_target(
         ServiceTarget::Metaservice(Metaservice::ListMethods) => {
             Ok(json_answer(&policy.list_methods(&subsystem)))
         }
-        ServiceTarget::Metaservice(Metaservice::AllowedMethods) => {
-            Ok(json_answer(&policy.allowed_methods(&subsystem, &header.client, directory)))
-        }
+        ServiceTarget::Metaservice(Metaservice::AllowedMethods) => Ok(json_answer(&policy.allowed_methods(
+            &subsystem,
+            &header.client,
+            directory,
+            admitted.request().at(),
+        ))),
         ServiceTarget::Metaservice(Metaservice::GetOpenApi(service)) => services.description(service).await,
     };
     match outcome {
@@ -158,8 +164,9 @@ pub(crate) async fn seal(
         Ok(opening) => opening,
         Err(fault) => return refuse(ground, asked, &fault, directory).await,
     };
-    let message = sign(ground, asked, opening, body).await?;
-    Ok(Made::whole(message, Ending::OK))
+    let pen = pen(ground, asked).map_err(unknown)?;
+    let message = sign(&pen, opening, body).await?;
+    Ok(Made::whole(message, pen.statuses(), Ending::OK))
 }
 
 /// Passes an answer on while it comes, and signs it when it is whole. One that does not become whole ends in a refusal.
@@ -177,15 +184,16 @@ pub(crate) async fn pass_on(
         Ok(opening) => opening,
         Err(fault) => return refuse(ground, asked, &fault, directory).await,
     };
-    let statuses = ground.sealing.statuses(&asked.header.service.member());
+    let pen = pen(ground, asked).map_err(unknown)?;
+    let statuses = pen.statuses();
     let lost = |why: String| {
         let detail = format!("the service answered, and its answer could not be handed over whole: {why}");
         Fault::provider(FaultCode::OutcomeUnknown, detail)
     };
-    let fault = match c.begin(Beginning::of(&opening, statuses), pieces).await {
+    let fault = match c.begin(Beginning::of(&opening, statuses.clone()), pieces).await {
         Ok(Some(body)) => {
-            let message = sign(ground, asked, opening, body).await?;
-            return Ok(Made { message, ending: Ending::OK, begun: true });
+            let message = sign(&pen, opening, body).await?;
+            return Ok(Made { message, statuses, ending: Ending::OK, begun: true });
         }
         Ok(None) => lost("the consumer's node gave up".to_owned()),
         Err(Interrupted::Link(error)) => lost(error.to_string()),
@@ -223,8 +231,6 @@ fn open(
     length: Option<u64>,
     directory: &Directory,
 ) -> Result<Opening, Fault> {
-    // The service has acted: what fails on this node's side leaves the outcome untold.
-    let unknown = |fault: Fault| Fault { code: FaultCode::OutcomeUnknown, ..fault };
     let (headers, secrets) = split_secrets(&answer.headers, &answer.secret).map_err(unknown)?;
     let mut header = frame(ground, asked, Kind::Response, answer.status, directory).map_err(unknown)?;
     header.headers = headers;
@@ -233,12 +239,20 @@ fn open(
         .map_err(|error| Fault::provider(FaultCode::ServiceFailed, format!("the service's answer: {error}")))
 }
 
-async fn sign(ground: &Ground, asked: Asked<'_>, opening: Opening, body: Body) -> Result<Signed, Fault> {
-    let unknown = |detail: String| Fault::provider(FaultCode::OutcomeUnknown, detail);
-    let sealed = opening.seal(body).map_err(|error| unknown(error.to_string()))?;
-    let member = asked.header.service.member();
-    let signed = ground.sealing.sign(&member, sealed, Side::ServerProxy).await;
-    signed.map_err(|fault| Fault { code: FaultCode::OutcomeUnknown, ..fault })
+/// The service has acted: what fails on this node's side leaves the outcome untold.
+fn unknown(fault: Fault) -> Fault {
+    Fault { code: FaultCode::OutcomeUnknown, ..fault }
+}
+
+/// The seal of the service's member.
+fn pen<'g>(ground: &'g Ground, asked: Asked<'_>) -> Result<Pen<'g>, Fault> {
+    ground.sealing.pen(&asked.header.service.member(), Side::ServerProxy)
+}
+
+async fn sign(pen: &Pen<'_>, opening: Opening, body: Body) -> Result<Signed, Fault> {
+    let sealed = opening.seal(body);
+    let sealed = sealed.map_err(|error| Fault::provider(FaultCode::OutcomeUnknown, error.to_string()))?;
+    pen.sign(sealed).await.map_err(unknown)
 }
 
 async fn seal_refusal(
@@ -250,11 +264,11 @@ async fn seal_refusal(
     let body = refusal::body_of(fault);
     let mut header = frame(ground, asked, Kind::Refusal, fault.code.http_status(), directory)?;
     header.body = Some(refusal::body_info(&body));
-    let member = asked.header.service.member();
     let sealed = Sealed::seal(header, body, Vec::new())
         .map_err(|error| Fault::provider(FaultCode::Internal, error.to_string()))?;
-    let signed = ground.sealing.sign(&member, sealed, Side::ServerProxy).await?;
-    Ok(Made::whole(signed, Ending::of(fault.code)))
+    let pen = pen(ground, asked)?;
+    let signed = pen.sign(sealed).await?;
+    Ok(Made::whole(signed, pen.statuses(), Ending::of(fault.code)))
 }
 
 /// The fields that every answer has.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use truc_directory::{Directory, NodeEntry};
 use truc_evidence::{Ended, Ending, Receipt, Reservation, Role, StoreError};
 use truc_message::{
@@ -18,6 +19,8 @@ use crate::ground::Ground;
 use crate::ports::{
     Beginning, ConsumerSide, Conversation, Interrupted, LinkError, PastOutcome, PeerLink, Turn,
 };
+use crate::sealing::Pen;
+use crate::standing::Standing;
 use crate::{refusal, request, routing};
 
 /// How long a call may take from the edge to the answer: the longest life of a call (protocol P4.1), so that a service's own
@@ -50,11 +53,12 @@ struct Begun {
 }
 
 impl Begun {
-    fn signed(self, request: Signed, streamed: bool) -> Exchange {
+    fn signed(self, request: Signed, statuses: Vec<Bytes>, streamed: bool) -> Exchange {
         Exchange {
             directory: self.directory,
             node: self.node,
             request,
+            statuses,
             streamed,
             conversation: self.conversation,
             deadline: self.deadline,
@@ -70,6 +74,8 @@ struct Exchange {
     directory: Arc<Directory>,
     node: Arc<NodeEntry>,
     request: Signed,
+    /// What vouches for the seal that signed it.
+    statuses: Vec<Bytes>,
     /// Header and body are with the peer already: only the signature is still to be sent.
     streamed: bool,
     conversation: Box<dyn Conversation>,
@@ -127,21 +133,24 @@ impl Consumer {
 
     /// Step 3: manifest and signature over a body that is here.
     async fn seal(&self, begun: Begun, body: Body) -> Result<Exchange, Fault> {
-        let request = self.sign(begun.opening.clone(), body).await?;
-        Ok(begun.signed(request, false))
+        let pen = self.pen(&begun.opening)?;
+        let request = sign(&pen, begun.opening.clone(), body).await?;
+        let statuses = pen.statuses();
+        Ok(begun.signed(request, statuses, false))
     }
 
     /// Step 3 for a body that is still coming: it is sent as it comes, and signed when it is whole. It takes as long as it
     /// takes to flow; the time for everything else begins anew, with what the service may need to take the body.
     async fn stream(&self, mut begun: Begun, pieces: BodyStream) -> Result<Exchange, Fault> {
-        let header = begun.opening.header();
-        let statuses = self.ground.sealing.statuses(&header.client.member());
-        let fault = match begun.conversation.begin(Beginning::of(&begun.opening, statuses), pieces).await {
+        let pen = self.pen(&begun.opening)?;
+        let statuses = pen.statuses();
+        let beginning = Beginning::of(&begun.opening, statuses.clone());
+        let fault = match begun.conversation.begin(beginning, pieces).await {
             Ok(Some(body)) => {
                 let passing = Duration::from_secs(body.len() / SERVICE_RATE);
-                let request = self.sign(begun.opening.clone(), body).await?;
+                let request = sign(&pen, begun.opening.clone(), body).await?;
                 begun.deadline = Deadline::after(CALL_DEADLINE + passing, Side::ClientProxy);
-                return Ok(begun.signed(request, true));
+                return Ok(begun.signed(request, statuses, true));
             }
             // The caller's own: nobody has heard a whole message of it.
             Err(Interrupted::Source(fault)) => return Err(fault),
@@ -156,12 +165,8 @@ impl Consumer {
         Err(self.record_unsigned(ended, begun.opening.header().id, fault).await)
     }
 
-    async fn sign(&self, opening: Opening, body: Body) -> Result<Signed, Fault> {
-        let member = opening.header().client.member();
-        let sealed = opening
-            .seal(body)
-            .map_err(|error| Fault::at(Side::Client, FaultCode::Malformed, error.to_string()))?;
-        self.ground.sealing.sign(&member, sealed, Side::ClientProxy).await
+    fn pen(&self, opening: &Opening) -> Result<Pen<'_>, Fault> {
+        self.ground.sealing.pen(&opening.header().client.member(), Side::ClientProxy)
     }
 
     /// Steps 4–14.
@@ -180,18 +185,19 @@ impl Consumer {
     }
 
     fn is_hosted(&self, client: &SubsystemId, directory: &Directory) -> Result<(), Fault> {
-        let known = self.hosted.contains(client)
-            && self.ground.sealing.hosts(&client.member())
-            && directory.speaks_for(&self.ground.me, client);
-        if known {
-            Ok(())
-        } else {
-            let detail = format!(
-                "{client} is not a subsystem that node {} hosts and is registered for",
-                self.ground.me
-            );
-            Err(Fault::consumer(FaultCode::UnknownClient, detail))
+        let me = &self.ground.me;
+        let unknown = || {
+            let detail = format!("{client} is not a subsystem that node {me} hosts and is registered for");
+            Fault::consumer(FaultCode::UnknownClient, detail)
+        };
+        if !(self.hosted.contains(client) && self.ground.sealing.hosts(&client.member())) {
+            return Err(unknown());
         }
+        // Peers would refuse it: the caller hears why from its own node.
+        let standing = Standing::new(directory, self.ground.clock.now(), Side::ClientProxy);
+        standing.subsystem(client)?;
+        standing.node(me)?;
+        if directory.speaks_for(me, client) { Ok(()) } else { Err(unknown()) }
     }
 
     /// Opens an exchange with the first candidate that answers and is who it should be.
@@ -228,7 +234,7 @@ impl Consumer {
     /// Steps 4 and 5: append our own request while it is sent; say `recorded` when it is durable. Until that frame is
     /// out, the provider will not call the service (protocol P4.3), so every failure here means: not carried out.
     async fn send(&self, exchange: &mut Exchange) -> Result<(), Fault> {
-        let statuses = self.ground.sealing.statuses(&exchange.request.header().client.member());
+        let statuses = std::mem::take(&mut exchange.statuses);
         let turn = Turn::Message(
             Box::new(parts_of(&exchange.request, statuses.clone())),
             exchange.request.header().sent,
@@ -407,6 +413,13 @@ impl Consumer {
     }
 }
 
+async fn sign(pen: &Pen<'_>, opening: Opening, body: Body) -> Result<Signed, Fault> {
+    let sealed = opening
+        .seal(body)
+        .map_err(|error| Fault::at(Side::Client, FaultCode::Malformed, error.to_string()))?;
+    pen.sign(sealed).await
+}
+
 /// The secrets beside an answer are those that it hides.
 fn secrets_hold(answer: &Verified<Answer>) -> Result<(), Fault> {
     let sealed = &answer.message().sealed;
@@ -470,6 +483,7 @@ fn link_fault(error: &LinkError) -> Fault {
         LinkError::Busy => FaultCode::Busy,
         LinkError::WrongPeer { .. } => FaultCode::Untrusted,
         LinkError::Unsupported(_) => FaultCode::UnsupportedVersion,
+        LinkError::Conflict(_) => FaultCode::DirectoryConflict,
         LinkError::Unreachable { .. } | LinkError::Broken(_) => FaultCode::Unavailable,
     };
     Fault::consumer(code, error.to_string())

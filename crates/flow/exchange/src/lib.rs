@@ -17,9 +17,10 @@ mod refusal_rate;
 mod request;
 mod routing;
 mod sealing;
+mod standing;
 
 pub use call::{CallContext, Draft, DraftBody, Failed, Reply};
 pub use consumer::{CALL_DEADLINE, Consumer};
 pub use ground::Ground;
 pub use provider::Provider;
-pub use sealing::{Seal, Sealing};
+pub use sealing::{Pen, Seal, Sealing};

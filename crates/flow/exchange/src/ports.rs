@@ -101,6 +101,9 @@ pub enum LinkError {
     /// The peer used something that this version does not have.
     #[error("{0}")]
     Unsupported(String),
+    /// The peer holds another directory under the number of ours (protocol P6.2); nothing was sent.
+    #[error("{0}")]
+    Conflict(String),
     /// The connection broke or the peer broke the protocol after something was sent.
     #[error("the connection broke: {0}")]
     Broken(String),

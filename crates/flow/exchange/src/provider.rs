@@ -24,6 +24,7 @@ use crate::deadline::{Deadline, within};
 use crate::ground::Ground;
 use crate::ports::{Conversation, LinkError, PastOutcome, ProviderSide, ServiceDoor, Turn};
 use crate::refusal_rate::RefusalRate;
+use crate::standing::Standing;
 
 /// Body of the largest message that comes whole on the shared stream (protocol P9.2).
 const SMALL_BODY: u64 = 64 * 1024;
@@ -51,11 +52,15 @@ impl ProviderSide for Provider {
         let header = Header::parse(header).map_err(|e| bad_message(&e.into()))?;
         self.is_for_us_and_fresh(&header, at)?;
         let directory = self.ground.directory(Side::ServerProxy)?;
+        self.standing(&directory).caller(peer, &header)?;
         comes_from_its_node(peer, &header, &directory)?;
         match announced {
             Some(small) if small <= SMALL_BODY => Ok(small),
             // Nobody may make a node spool what it will deny.
-            announced => self.policy.load().early(&header, announced.unwrap_or_default(), &directory),
+            announced => {
+                self.takes_requests(&header, &directory)?;
+                self.policy.load().early(&header, announced.unwrap_or_default(), &directory, at)
+            }
         }
     }
 
@@ -69,7 +74,10 @@ impl ProviderSide for Provider {
 
     async fn outcome(&self, peer: &Peer, id: MessageId, digest: Digest) -> Result<PastOutcome, Fault> {
         let directory = self.ground.directory(Side::ServerProxy)?;
-        let node = asking_node(&directory, peer)?;
+        let node = asking_node(&directory, peer).or_else(|unknown| {
+            self.standing(&directory).stranger(peer)?;
+            Err(unknown)
+        })?;
         let trusted = self.ground.verifier.peer(peer, node, &[], &directory, self.ground.clock.now()).await;
         trusted.map_err(|error| Fault::provider(error.fault_code(), error.to_string()))?;
         match self.ground.recorder.past(&node.id, id, digest).await.map_err(|e| not_recorded(&e))? {
@@ -98,11 +106,14 @@ impl Provider {
     async fn exchange(&self, c: Conv<'_>) -> Result<(), Fault> {
         let received = self.receive(c).await?;
         let directory = self.ground.directory(Side::ServerProxy)?;
+        self.standing(&directory).caller(c.peer(), received.header())?;
         let verified = self.verify(received, &directory).await?;
         let claim = match self.claim(&verified).await? {
             Ok(claim) => claim,
             Err(known) => return self.repeat(c, known).await,
         };
+        // After the claim: what was carried out before is told all the same.
+        self.takes_requests(verified.header(), &directory)?;
         let _under_way = self.ground.recorder.under_way(Role::Provider, verified.header().id);
         let admitted = match self.admit(verified, &directory) {
             Ok(admitted) => admitted,
@@ -156,6 +167,19 @@ impl Provider {
         Ok(())
     }
 
+    fn standing<'d>(&self, directory: &'d Directory) -> Standing<'d> {
+        Standing::new(directory, self.ground.clock.now(), Side::ServerProxy)
+    }
+
+    /// What the directory says against this end. Told unsigned: a member that takes no part has no seal that counts, and
+    /// maintenance is the node's own, like being busy.
+    fn takes_requests(&self, header: &Header, directory: &Directory) -> Result<(), Fault> {
+        let standing = self.standing(directory);
+        standing.subsystem(&header.service.subsystem())?;
+        standing.node(&self.ground.me)?;
+        standing.at_work(&self.ground.me)
+    }
+
     /// Verified: the five trust checks.
     async fn verify(&self, received: Received, directory: &Directory) -> Result<Verified<Request>, Fault> {
         let verified = self.ground.verifier.request(received, directory, self.ground.clock.now()).await;
@@ -198,8 +222,8 @@ impl Provider {
             }
             Known::Forgotten(youngest) => {
                 let detail = format!(
-                    "this node's clock was set back, and it no longer knows which requests made until {youngest} it has carried out; \
-                     send a new one, and if this goes on, restart the node once its clock is right"
+                    "this node was restored from a backup, or its clock was set back, and it does not know which requests made until {youngest} it has \
+                     carried out; send a new one, and if this goes on, restart the node once its clock is right"
                 );
                 Err(Fault::provider(FaultCode::Expired, detail))
             }
@@ -335,8 +359,7 @@ impl Provider {
         directory: &Directory,
         room: Option<Reservation>,
     ) -> Result<(), Fault> {
-        let Made { message, ending, begun } = made?;
-        let statuses = self.ground.sealing.statuses(&message.header().service.member());
+        let Made { message, statuses, ending, begun } = made?;
         let say = async {
             if begun {
                 return c.sign(&message.signature).await;
@@ -406,8 +429,8 @@ impl Provider {
         let directory = self.ground.directory(Side::ServerProxy)?;
         let detail = "the provider's node was interrupted while it carried out this request";
         let fault = Fault::provider(FaultCode::OutcomeUnknown, detail);
-        let Made { message, ending, .. } = answer::refuse(&self.ground, asked, &fault, &directory).await?;
-        let statuses = self.ground.sealing.statuses(&header.service.member());
+        let made = answer::refuse(&self.ground, asked, &fault, &directory).await?;
+        let Made { message, statuses, ending, .. } = made;
         let recording = self.ground.recorder.sent_answer(&message, &statuses, ending, &directory, None);
         within(recording).await.map(drop).map_err(|e| not_recorded(&e))
     }

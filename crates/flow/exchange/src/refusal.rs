@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use truc_message::{Body, BodyInfo};
-use truc_model::{Fault, FaultCode, Lang, MemberId};
+use truc_model::{Fault, FaultCode, Lang, MemberId, SubsystemId};
 
 /// The media type of a refusal's body.
 pub(crate) const MEDIA_TYPE: &str = "application/json";
@@ -18,6 +18,8 @@ struct RefusalBody {
     retry_after_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     successor: Option<MemberId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    successor_subsystem: Option<SubsystemId>,
 }
 
 /// Writes the body that is signed.
@@ -29,6 +31,7 @@ pub(crate) fn body_of(fault: &Fault) -> Body {
         en: fault.code.public_text(Lang::En).to_owned(),
         retry_after_ms: fault.retry_after.and_then(|d| u64::try_from(d.as_millis()).ok()),
         successor: fault.successor.clone(),
+        successor_subsystem: fault.successor_subsystem.clone(),
     };
     Body::new(serde_json::to_vec(&body).unwrap_or_default().into())
 }
@@ -46,7 +49,8 @@ pub(crate) fn fault_of(body: &[u8]) -> Fault {
         Some(code) => (code, read.detail),
         None => (FaultCode::Internal, format!("{}: {}", read.code, read.detail)),
     };
-    let mut fault = Fault::provider(code, detail).with_successor(read.successor);
+    let fault = Fault::provider(code, detail).with_successor(read.successor);
+    let mut fault = fault.with_successor_subsystem(read.successor_subsystem);
     fault.retry_after = read.retry_after_ms.map(std::time::Duration::from_millis);
     fault
 }

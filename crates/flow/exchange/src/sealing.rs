@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use truc_keys::{KeyLabel, SignatureAlgorithm, Signer};
 use truc_message::{Sealed, Signature, Signed};
-use truc_model::{Fault, FaultCode, MemberId, Side};
+use truc_model::{Fault, FaultCode, Fingerprint, MemberId, Side};
 use truc_trust::{Certificate, OwnStatuses, cms};
 
 /// The seal of one hosted member.
@@ -36,8 +36,14 @@ impl Sealing {
         Self { signer, seals: ArcSwap::from_pointee(seals), statuses }
     }
 
-    /// Puts renewed certificates in place; messages sealed from now on use them.
-    pub fn replace(&self, seals: HashMap<MemberId, Seal>) {
+    /// Puts renewed certificates in place, with those of their statuses that are here; messages sealed from now on use them.
+    pub fn replace(&self, seals: HashMap<MemberId, Seal>, statuses: &HashMap<Fingerprint, Bytes>) {
+        // Before the seals: nobody signs with one whose status is still to come in.
+        for certificate in seals.values().map(|seal| seal.certificate.fingerprint()) {
+            if let Some(status) = statuses.get(&certificate) {
+                self.statuses.renew_seal(certificate, status.clone());
+            }
+        }
         self.seals.store(Arc::new(seals));
     }
 
@@ -46,13 +52,21 @@ impl Sealing {
         self.seals.load().contains_key(member)
     }
 
-    /// The OCSP responses to carry with a message sealed by `member`: its sign certificate's, then the node's.
+    /// The seal of `member` as it is now, with the statuses that go with it. Whoever carries statuses takes them from the pen
+    /// that signs: seals may be replaced while a message is under way.
+    ///
+    /// # Errors
+    /// SIGNING_FAILED of `side`.
+    pub fn pen(&self, member: &MemberId, side: Side) -> Result<Pen<'_>, Fault> {
+        let seal = self.seals.load().get(member).cloned();
+        let seal =
+            seal.ok_or_else(|| signing_failed(side, format!("this node holds no seal of {member}")))?;
+        Ok(Pen { sealing: self, seal, side })
+    }
+
+    /// The OCSP responses to carry with a message that `member` seals now: its sign certificate's, then the node's.
     pub fn statuses(&self, member: &MemberId) -> Vec<Bytes> {
-        let seals = self.seals.load();
-        seals
-            .get(member)
-            .map(|seal| self.statuses.carried(&seal.certificate.fingerprint()))
-            .unwrap_or_default()
+        self.pen(member, Side::ClientProxy).map(|pen| pen.statuses()).unwrap_or_default()
     }
 
     /// Signs one message for `member`.
@@ -60,20 +74,40 @@ impl Sealing {
     /// # Errors
     /// SIGNING_FAILED of `side`.
     pub async fn sign(&self, member: &MemberId, sealed: Sealed, side: Side) -> Result<Signed, Fault> {
-        let failed = |detail: String| Fault::at(side, FaultCode::SigningFailed, detail);
-        let seals = self.seals.load_full();
-        let seal = seals.get(member).ok_or_else(|| failed(format!("this node holds no seal of {member}")))?;
-        let sent = sealed.header().sent;
+        self.pen(member, side)?.sign(sealed).await
+    }
+}
+
+fn signing_failed(side: Side, detail: String) -> Fault {
+    Fault::at(side, FaultCode::SigningFailed, detail)
+}
+
+/// One member's seal, for one message.
+pub struct Pen<'a> {
+    sealing: &'a Sealing,
+    seal: Seal,
+    side: Side,
+}
+
+impl Pen<'_> {
+    /// The OCSP responses to carry with what it signs: its certificate's, then the node's.
+    pub fn statuses(&self) -> Vec<Bytes> {
+        self.sealing.statuses.carried(&self.seal.certificate.fingerprint())
+    }
+
+    /// Signs one message.
+    ///
+    /// # Errors
+    /// SIGNING_FAILED.
+    pub async fn sign(&self, sealed: Sealed) -> Result<Signed, Fault> {
+        let (seal, sent) = (&self.seal, sealed.header().sent);
         let to_sign = cms::prepare(sealed.manifest(), &seal.certificate, seal.algorithm, sent)
             .and_then(|prepared| prepared.with_intermediates(&seal.intermediates))
-            .map_err(|e| failed(e.to_string()))?;
+            .map_err(|e| signing_failed(self.side, e.to_string()))?;
         let attributes = Bytes::copy_from_slice(to_sign.bytes());
-        let value = self
-            .signer
-            .sign(&seal.key, seal.algorithm, attributes)
-            .await
-            .map_err(|e| failed(e.to_string()))?;
-        let cms = to_sign.assemble(&value).map_err(|e| failed(e.to_string()))?;
+        let signing = self.sealing.signer.sign(&seal.key, seal.algorithm, attributes);
+        let value = signing.await.map_err(|e| signing_failed(self.side, e.to_string()))?;
+        let cms = to_sign.assemble(&value).map_err(|e| signing_failed(self.side, e.to_string()))?;
         Ok(Signed { sealed, signature: Signature::Single(cms.into()) })
     }
 }

@@ -1,13 +1,15 @@
 //! Whether a command may become an event.
 
 use truc_directory::{
-    Der, Endorsed, GroupMember, MemberEntry, SignCertificate, TrustServices, Usage, check_address,
+    Der, Endorsed, GroupMember, MemberEntry, MemberStatus, SignCertificate, TrustServices, Usage,
+    check_address,
 };
-use truc_model::{MemberId, NodeId, SubsystemId, Timestamp};
+use truc_model::{Digest, MemberId, NodeId, SubsystemId, Timestamp};
 
 use crate::command::{Command, NewNode, NewSuccession};
 use crate::error::GovernanceError as Refusal;
 use crate::event::Event;
+use crate::governance::Rules;
 use crate::ports::CertificateInspector;
 use crate::state::State;
 
@@ -15,10 +17,14 @@ use crate::state::State;
 const NAME_LIMIT: usize = 200;
 
 /// Judges commands against the state of this moment.
+#[derive(Clone, Copy)]
 pub(crate) struct Desk<'a> {
     pub(crate) state: &'a State,
     pub(crate) inspector: &'a dyn CertificateInspector,
     pub(crate) now: Timestamp,
+    /// Who asks.
+    pub(crate) actor: &'a str,
+    pub(crate) rules: Rules,
 }
 
 impl Desk<'_> {
@@ -88,6 +94,35 @@ impl Desk<'_> {
                 Ok(Event::AliasAdded { alias, member })
             }
             Command::CloseMember { id, successor } => self.close(id, successor),
+            command => self.decide_standing(command),
+        }
+    }
+
+    /// Commands about taking part for now, and about requests.
+    fn decide_standing(&self, command: Command) -> Result<Event, Refusal> {
+        match command {
+            Command::SuspendMember { id, why } => self.suspend_member(id, why),
+            Command::ReinstateMember { id, why } => self.reinstate_member(id, why),
+            Command::SetValidity { id, valid_from, valid_to } => self.set_validity(id, valid_from, valid_to),
+            Command::SuspendNode { node, why } => self.suspend_node(node, why),
+            Command::ReinstateNode { node, why } => self.reinstate_node(node, why),
+            Command::RemoveNode { node } => {
+                self.open_node(&node)?;
+                Ok(Event::NodeRemoved { node })
+            }
+            Command::ChangeOwner { node, to } => self.change_owner(node, to),
+            Command::SetMaintenance { node, message } => self.set_maintenance(node, message),
+            Command::DisableSubsystem { id } => self.turn_subsystem(id, true),
+            Command::EnableSubsystem { id } => self.turn_subsystem(id, false),
+            Command::RemoveSubsystem { id } => self.remove_subsystem(id),
+            Command::Invite { id, key, node, expires, level } => self.invite(id, key, node, expires, level),
+            Command::WithdrawInvitation { id, why } => self.withdraw(id, why),
+            Command::Submit { document, issued } => self.submit(document, &issued),
+            Command::AttachLevel { number, level } => self.attach_level(number, level),
+            Command::BringCertificates { number, certificates } => self.bring(number, &certificates),
+            Command::Approve { number, why, level, issued } => self.approve(number, why, level, &issued),
+            Command::Refuse { number, why } => self.refuse(number, why),
+            other => Err(Refusal::Invalid(format!("{other:?} is decided elsewhere"))),
         }
     }
 
@@ -129,11 +164,13 @@ impl Desk<'_> {
     fn auth_certificate(&self, node: NodeId, certificate: &Der) -> Result<Event, Refusal> {
         self.open_node(&node)?;
         let holder = self.inspect(certificate, Usage::Auth)?;
-        let named = holder.node.map(|n| n.to_string()).unwrap_or_else(|| holder.member.to_string());
-        if named != node.as_str() || holder.member != node.owner() {
+        let named = holder.node.as_ref().map_or(holder.member.as_str(), NodeId::as_str).to_owned();
+        // Where the CA's profile names no nodes, this registration alone binds the certificate to the node.
+        if holder.member != node.owner() || holder.node.is_some_and(|n| n != node) {
             return Err(Refusal::CertificateOfAnother { expected: node.to_string(), named });
         }
-        Ok(Event::AuthCertificateRegistered { node, fingerprint: certificate.fingerprint() })
+        let key = self.key_of(certificate, node.as_str(), Usage::Auth)?;
+        Ok(Event::AuthCertificateRegistered { node, fingerprint: certificate.fingerprint(), key })
     }
 
     fn sign_certificate(&self, member: MemberId, certificate: Der) -> Result<Event, Refusal> {
@@ -143,8 +180,19 @@ impl Desk<'_> {
             let named = holder.member.to_string();
             return Err(Refusal::CertificateOfAnother { expected: member.to_string(), named });
         }
+        let key = self.key_of(&certificate, member.as_str(), Usage::Sign)?;
         let certificate = SignCertificate { fingerprint: certificate.fingerprint(), der: Some(certificate) };
-        Ok(Event::SignCertificateRegistered { member, certificate })
+        Ok(Event::SignCertificateRegistered { member, certificate, key })
+    }
+
+    /// What to remember of the certificate's key; a key stays with its holder, also under a later certificate.
+    fn key_of(&self, certificate: &Der, holder: &str, usage: Usage) -> Result<Option<Digest>, Refusal> {
+        let key = self.inspector.certificate_key(certificate);
+        let key = key.map_err(|why| Refusal::Certificate { usage, why })?.digest();
+        match self.state.key_holder(&key) {
+            Some(other) if other != holder => Err(Refusal::Duplicate(format!("the key of {holder}"))),
+            _ => Ok(Some(key)),
+        }
     }
 
     fn inspect(&self, certificate: &Der, usage: Usage) -> Result<crate::CertificateHolder, Refusal> {
@@ -172,29 +220,30 @@ impl Desk<'_> {
         Ok(Event::MemberClosed { id, successor })
     }
 
-    fn instance(&self, found: &str, what: impl ToString) -> Result<(), Refusal> {
+    pub(crate) fn instance(&self, found: &str, what: impl ToString) -> Result<(), Refusal> {
         if found == self.state.instance() {
             return Ok(());
         }
         Err(Refusal::WrongInstance { expected: self.state.instance().to_owned(), found: what.to_string() })
     }
 
-    fn open_member(&self, id: &MemberId) -> Result<&MemberEntry, Refusal> {
+    pub(crate) fn open_member(&self, id: &MemberId) -> Result<&MemberEntry, Refusal> {
         self.instance(id.instance(), id)?;
         let member = self.state.member(id).ok_or_else(|| Refusal::UnknownMember(id.clone()))?;
-        if member.is_active(self.now) || member.valid_from > self.now {
-            Ok(member)
-        } else {
+        // A suspended member's papers can be put in order; it takes part again only when it is reinstated.
+        if member.status == MemberStatus::Closed || member.valid_to.is_some_and(|to| to <= self.now) {
             Err(Refusal::MemberClosed(id.clone()))
+        } else {
+            Ok(member)
         }
     }
 
-    fn open_subsystem(&self, id: &SubsystemId) -> Result<(), Refusal> {
+    pub(crate) fn open_subsystem(&self, id: &SubsystemId) -> Result<(), Refusal> {
         self.open_member(&id.member())?;
         if self.state.has_subsystem(id) { Ok(()) } else { Err(Refusal::UnknownSubsystem(id.clone())) }
     }
 
-    fn open_node(&self, id: &NodeId) -> Result<&truc_directory::NodeEntry, Refusal> {
+    pub(crate) fn open_node(&self, id: &NodeId) -> Result<&truc_directory::NodeEntry, Refusal> {
         self.instance(id.instance(), id)?;
         self.state.node(id).ok_or_else(|| Refusal::UnknownNode(id.clone()))
     }
@@ -212,7 +261,7 @@ impl Desk<'_> {
     }
 }
 
-fn fresh(is_fresh: bool, what: impl ToString) -> Result<(), Refusal> {
+pub(crate) fn fresh(is_fresh: bool, what: impl ToString) -> Result<(), Refusal> {
     if is_fresh { Ok(()) } else { Err(Refusal::Duplicate(what.to_string())) }
 }
 

@@ -1,11 +1,13 @@
 //! What was decided. These are journal formats: a variant, once released, is never changed, only joined by others.
 
 use serde::{Deserialize, Serialize};
-use truc_directory::{Endorsed, GroupMember, SignCertificate};
+use truc_directory::{Endorsed, GroupMember, Maintenance, SignCertificate};
 use truc_evidence::Decision;
-use truc_model::{Fingerprint, MemberId, NodeId, SubsystemId, Timestamp};
+use truc_model::{Digest, Fingerprint, MemberId, NodeId, SubsystemId, Timestamp};
 
 use crate::command::{NewNode, NewSuccession};
+use crate::filed::{Document, GrantedCertificate, SecurityLevel};
+use crate::request::{InvitationId, InvitationKey};
 
 /// One decision of the registry. `kind` and `payload` are the decision's; the moment it took effect is the decision's `at`.
 #[allow(missing_docs, reason = "the fields are those of the command of the same name")]
@@ -47,10 +49,20 @@ pub enum Event {
     NodeStoppedServing { node: NodeId, subsystem: SubsystemId },
     /// A node got a TLS identity.
     #[serde(rename = "auth-certificate.registered")]
-    AuthCertificateRegistered { node: NodeId, fingerprint: Fingerprint },
+    AuthCertificateRegistered {
+        node: NodeId,
+        fingerprint: Fingerprint,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<Digest>,
+    },
     /// A member got a seal.
     #[serde(rename = "sign-certificate.registered")]
-    SignCertificateRegistered { member: MemberId, certificate: SignCertificate },
+    SignCertificateRegistered {
+        member: MemberId,
+        certificate: SignCertificate,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<Digest>,
+    },
     /// A certificate's registration ended.
     #[serde(rename = "certificate.revoked")]
     CertificateRevoked { fingerprint: Fingerprint },
@@ -66,6 +78,85 @@ pub enum Event {
     /// An old agency code was recorded.
     #[serde(rename = "alias.added")]
     AliasAdded { alias: String, member: MemberId },
+    /// A member takes no part for now.
+    #[serde(rename = "member.suspended")]
+    MemberSuspended { id: MemberId, why: String },
+    /// It takes part again.
+    #[serde(rename = "member.reinstated")]
+    MemberReinstated { id: MemberId, why: String },
+    /// A member's last day, or that there is none, was stated.
+    #[serde(rename = "member.validity-set")]
+    MemberValiditySet { id: MemberId, valid_from: Timestamp, valid_to: Option<Timestamp> },
+    /// A node's TLS identities do not count for now.
+    #[serde(rename = "node.suspended")]
+    NodeSuspended { node: NodeId, why: String },
+    /// They count again.
+    #[serde(rename = "node.reinstated")]
+    NodeReinstated { node: NodeId, why: String },
+    /// A node's registration ended.
+    #[serde(rename = "node.removed")]
+    NodeRemoved { node: NodeId },
+    /// A node goes on under another id, without the certificates of the old one.
+    #[serde(rename = "node.owner-changed")]
+    NodeOwnerChanged { node: NodeId, to: NodeId },
+    /// A node is being worked on, or is no longer.
+    #[serde(rename = "node.maintenance")]
+    NodeMaintenance { node: NodeId, maintenance: Option<Maintenance> },
+    /// No node speaks for a subsystem for now.
+    #[serde(rename = "subsystem.disabled")]
+    SubsystemDisabled { id: SubsystemId },
+    /// Nodes speak for it again.
+    #[serde(rename = "subsystem.enabled")]
+    SubsystemEnabled { id: SubsystemId },
+    /// A subsystem's registration ended.
+    #[serde(rename = "subsystem.removed")]
+    SubsystemRemoved { id: SubsystemId },
+    /// A node was invited.
+    #[serde(rename = "invitation.issued")]
+    InvitationIssued {
+        id: InvitationId,
+        node: NodeId,
+        key: InvitationKey,
+        expires: Timestamp,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        level: Option<SecurityLevel>,
+    },
+    /// The invitation was taken back.
+    #[serde(rename = "invitation.withdrawn")]
+    InvitationWithdrawn { id: InvitationId, why: String },
+    /// A request came in.
+    #[serde(rename = "request.submitted")]
+    RequestSubmitted { number: u64, document: Document },
+    /// A request came in that needs no officer; its effects are in force with it.
+    #[serde(rename = "request.accepted")]
+    RequestAccepted {
+        number: u64,
+        document: Document,
+        certificates: Vec<GrantedCertificate>,
+        effects: Vec<Self>,
+    },
+    /// A security level was attached to a request.
+    #[serde(rename = "request.level-attached")]
+    RequestLevelAttached { number: u64, level: SecurityLevel },
+    /// Certificates of an external CA were brought for a request's keys.
+    #[serde(rename = "request.certified")]
+    RequestCertified { number: u64, certificates: Vec<GrantedCertificate> },
+    /// The first of two officers approves.
+    #[serde(rename = "request.endorsed")]
+    RequestEndorsed { number: u64, why: String },
+    /// A request was approved; its effects are in force with it, all or none.
+    #[serde(rename = "request.approved")]
+    RequestApproved {
+        number: u64,
+        why: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        level: Option<SecurityLevel>,
+        certificates: Vec<GrantedCertificate>,
+        effects: Vec<Self>,
+    },
+    /// A request was refused.
+    #[serde(rename = "request.refused")]
+    RequestRefused { number: u64, why: String },
     /// The registry came back after decisions that were never published; changes nothing but the version.
     #[serde(rename = "registry.resumed")]
     Resumed {},

@@ -2,22 +2,35 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use truc_directory::{AuditLogHead, MemberEntry};
 use truc_evidence::{DecisionLog, Receipt};
 use truc_model::Clock;
 
 use crate::command::Command;
 use crate::decide::Desk;
-use crate::error::GovernanceError;
+use crate::error::{GovernanceError, RequestRefusal};
 use crate::event::Event;
+use crate::filed::Standing;
+use crate::officer::Officer;
 use crate::ports::CertificateInspector;
+use crate::request::SignedRequest;
+use crate::requests::{Examined, WantedCertificate};
 use crate::state::State;
+
+/// What the registry's operator has chosen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Two officers must approve a request.
+    pub four_eyes: bool,
+}
 
 /// The registry's decisions. There is one at a time over one log: `execute` takes it exclusively.
 pub struct Governance {
     log: Arc<dyn DecisionLog>,
     inspector: Arc<dyn CertificateInspector>,
     clock: Arc<dyn Clock>,
+    rules: Rules,
     state: Option<State>,
     decisions: u64,
     audit: Option<AuditLogHead>,
@@ -37,10 +50,69 @@ impl Governance {
         let decisions = log.replay().await?;
         for decision in &decisions {
             let event = Event::from_decision(decision).map_err(GovernanceError::Journal)?;
-            state = Some(after(state.as_ref(), &event, decision.at).map_err(GovernanceError::Journal)?);
+            state = Some(
+                after(state.as_ref(), &event, decision.at, &decision.actor)
+                    .map_err(GovernanceError::Journal)?,
+            );
         }
         let decisions = decisions.len() as u64;
-        Ok(Self { log, inspector, clock, state, decisions, audit: None })
+        Ok(Self { log, inspector, clock, rules: Rules::default(), state, decisions, audit: None })
+    }
+
+    /// With other rules than the default ones.
+    #[must_use]
+    pub const fn with_rules(mut self, rules: Rules) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    /// As [`Governance::execute`], for an officer whose role must cover the command.
+    ///
+    /// # Errors
+    /// [`GovernanceError::NotPermitted`] and what [`Governance::execute`] refuses.
+    pub async fn execute_as(
+        &mut self,
+        command: Command,
+        officer: &Officer,
+    ) -> Result<Receipt, GovernanceError> {
+        if !officer.role.may(command.needs()) {
+            return Err(GovernanceError::NotPermitted { name: officer.name.clone(), role: officer.role });
+        }
+        self.execute(command, &officer.name).await
+    }
+
+    /// Where a request stands that came in before with these very bytes; `None` when it is new.
+    ///
+    /// # Errors
+    /// [`crate::RequestRefusal`]: it is no request, or its id is another's.
+    pub fn standing(&self, document: &[u8]) -> Result<Option<Standing>, GovernanceError> {
+        let (_, request) = SignedRequest::parse(document).map_err(RequestRefusal::from)?;
+        match self.state()?.files().request_of(&request.id) {
+            None => Ok(None),
+            Some(filed) if filed.document == document => Ok(Some(Standing::of(filed))),
+            Some(_) => Err(RequestRefusal::IdTaken.into()),
+        }
+    }
+
+    /// Looks at a new request without taking it in: whether it could be, and which certificates its keys still need.
+    ///
+    /// # Errors
+    /// [`GovernanceError`], as [`Command::Submit`] would be refused.
+    pub fn examine(&self, document: &Bytes) -> Result<Examined, GovernanceError> {
+        self.desk("")?.examine(document)
+    }
+
+    /// The certificates that approving this request still needs; with four eyes, none for the first approval.
+    ///
+    /// # Errors
+    /// [`GovernanceError`]: there is no such open request.
+    pub fn wanted(&self, number: u64) -> Result<Vec<WantedCertificate>, GovernanceError> {
+        self.desk("")?.wanted(number)
+    }
+
+    fn desk<'a>(&'a self, actor: &'a str) -> Result<Desk<'a>, GovernanceError> {
+        let now = self.clock.now();
+        Ok(Desk { state: self.state()?, inspector: self.inspector.as_ref(), now, actor, rules: self.rules })
     }
 
     /// Judges `command` and, when it may be, records it; it is in force when this returns, and published by the next
@@ -49,13 +121,10 @@ impl Governance {
     /// # Errors
     /// [`GovernanceError`]; nothing changed then.
     pub async fn execute(&mut self, command: Command, actor: &str) -> Result<Receipt, GovernanceError> {
-        let now = self.clock.now();
         let event = match (&self.state, command) {
             (None, Command::Initialise { root, trust }) => Event::Initialised { root, trust },
             (None, _) => return Err(GovernanceError::NotInitialised),
-            (Some(state), command) => {
-                Desk { state, inspector: self.inspector.as_ref(), now }.decide(command)?
-            }
+            (Some(_), command) => self.desk(actor)?.decide(command)?,
         };
         self.record(event, actor).await
     }
@@ -68,7 +137,7 @@ impl Governance {
 
     async fn record(&mut self, event: Event, actor: &str) -> Result<Receipt, GovernanceError> {
         let at = self.clock.now();
-        let next = after(self.state.as_ref(), &event, at).map_err(GovernanceError::Endorsement)?;
+        let next = after(self.state.as_ref(), &event, at, actor).map_err(GovernanceError::Endorsement)?;
         check_published_form(self.state.as_ref(), &next)?;
         let decision = event.to_decision(actor, at).map_err(GovernanceError::Invalid)?;
         let kind = decision.kind.clone();
@@ -100,13 +169,13 @@ impl Governance {
     }
 }
 
-fn after(state: Option<&State>, event: &Event, at: truc_model::Timestamp) -> Result<State, String> {
+fn after(state: Option<&State>, event: &Event, at: truc_model::Timestamp, by: &str) -> Result<State, String> {
     match (state, event) {
         (None, Event::Initialised { root, trust }) => State::initial(root, trust).map_err(|e| e.to_string()),
         (None, _) => Err("the journal does not begin with the instance's opening".into()),
         (Some(state), event) => {
             let mut next = state.clone();
-            next.apply(event, at)?;
+            next.apply(event, at, by)?;
             Ok(next)
         }
     }

@@ -15,16 +15,37 @@ pub mod contract;
 mod decide;
 mod error;
 mod event;
+mod filed;
 mod governance;
+mod officer;
 mod ports;
 mod publisher;
+mod request;
+mod requests;
+mod standing;
 mod state;
 
-pub use ceremony::{TrustChange, draft_trust_services, endorse, first_root};
+pub use ceremony::{
+    Draft, Needed, NewEpoch, RootChange, TrustChange, draft_first_root, draft_root, draft_trust_change,
+    draft_trust_services, endorse, first_root, shortfall,
+};
 pub use command::{Command, NewNode, NewSuccession};
-pub use error::{GovernanceError, PublishError};
+pub use error::{GovernanceError, PublishError, RequestRefusal};
 pub use event::Event;
-pub use governance::Governance;
-pub use ports::{CertificateHolder, CertificateInspector, PartStore, PartStoreError};
+pub use filed::{
+    Document, Filed, Files, GrantedCertificate, Invitation, InvitationFate, RequestState, SecurityLevel,
+    Standing, Step,
+};
+pub use governance::{Governance, Rules};
+pub use officer::{Officer, OfficerRole, Permission};
+pub use ports::{
+    CertificateHolder, CertificateInspector, CertificateIssuer, Issued, PartStore, PartStoreError, SubjectKey,
+};
 pub use publisher::{Published, Publisher, RESIGN_EVERY};
+pub use request::{
+    Ask, EnrolledMember, InvitationCode, InvitationId, InvitationKey, InvitationMac, NamedSubsystem,
+    REQUEST_LIMIT, Request, RequestError, RequestSignature, RequestedCertificate, SignedRequest, SigningRole,
+    signed_text,
+};
+pub use requests::{Examined, WantedCertificate};
 pub use state::State;

@@ -1,11 +1,13 @@
-//! From the state to the signed directory that nodes fetch.
+//! From the state to the signed directory that nodes fetch. A publication costs what changed, not what there is.
+
+mod documents;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use truc_directory::{Directory, HEAD_LIFETIME, Head, PartRef, SignedHead, V1, part};
+use truc_directory::{AuditLogHead, Directory, HEAD_LIFETIME, Head, PartRef, SignedHead, V1};
 use truc_keys::{KeyLabel, SignatureAlgorithm, Signer};
 use truc_model::{Clock, Digest};
 
@@ -14,6 +16,7 @@ use crate::error::PublishError;
 use crate::governance::Governance;
 use crate::ports::{PartStore, PartStoreError};
 use crate::state::State;
+use documents::Documents;
 
 /// How often a head is signed again (protocol P6.2).
 pub const RESIGN_EVERY: Duration = Duration::from_secs(60);
@@ -34,6 +37,9 @@ pub struct Publisher {
     parts: Arc<dyn PartStore>,
     clock: Arc<dyn Clock>,
     last: Option<Head>,
+    documents: Documents,
+    /// What was published last, from which the next one is verified as a node would: by what changed.
+    directory: Option<Arc<Directory>>,
 }
 
 impl Publisher {
@@ -54,7 +60,7 @@ impl Publisher {
                 Some(head.map_err(|e| PartStoreError::Failed(format!("the last head: {e}")))?)
             }
         };
-        Ok(Self { signer, key, parts, clock, last })
+        Ok(Self { signer, key, parts, clock, last, documents: Documents::default(), directory: None })
     }
 
     /// Publishes what was decided; when nothing was decided since the last time, signs the same version again. Call it
@@ -72,43 +78,40 @@ impl Publisher {
             });
         }
         let unchanged = self.last.clone().filter(|l| (l.epoch, l.version) == (epoch, governance.decisions()));
-        let (mut head, bytes) = match unchanged {
-            Some(last) => (last, self.documents(governance.state()?)),
+        let mut head = match unchanged {
+            Some(last) => {
+                self.documents.follow(governance.state()?);
+                last
+            }
             None => self.next_version(governance).await?,
         };
         let now = self.clock.now();
         head.issued = self.last.as_ref().map_or(now, |l| l.issued.max(now));
         head.expires = head.issued.plus(HEAD_LIFETIME);
         let signed = self.sign(&head).await?;
-        let published = check(governance.state()?, &signed, &bytes)?;
-        for (_, document) in bytes {
-            self.parts.put(document).await?;
+        let published = self.check(governance.state()?, &head, &signed).await?;
+        for document in self.documents.fresh().values() {
+            self.parts.put(document.clone()).await?;
         }
         self.parts.set_head(published.signed_head.clone()).await?;
+        self.documents.kept();
+        self.directory = Some(Arc::clone(&published.directory));
         self.last = Some(head);
         Ok(published)
     }
 
-    async fn next_version(
-        &self,
-        governance: &mut Governance,
-    ) -> Result<(Head, Vec<(String, Bytes)>), PublishError> {
+    async fn next_version(&mut self, governance: &mut Governance) -> Result<Head, PublishError> {
         let audit = match governance.audit() {
             Some(audit) => audit,
             None => {
                 let receipt = governance.resume().await?;
-                truc_directory::AuditLogHead { sequence: receipt.sequence, chain: receipt.chain }
+                AuditLogHead { sequence: receipt.sequence, chain: receipt.chain }
             }
         };
         let state = governance.state()?;
-        let documents = self.documents(state);
-        let mut parts: Vec<PartRef> = documents
-            .iter()
-            .map(|(name, b)| PartRef { name: name.clone(), digest: Digest::of(b), size: b.len() as u64 })
-            .collect();
-        parts.sort_by(|a, b| a.name.cmp(&b.name));
+        let parts = self.documents.follow(state);
         let now = self.clock.now();
-        let head = Head {
+        Ok(Head {
             v: V1,
             instance: state.instance().to_owned(),
             epoch: state.root().epoch,
@@ -118,20 +121,7 @@ impl Publisher {
             audit_log: audit,
             issued: now,
             expires: now.plus(HEAD_LIFETIME),
-        };
-        Ok((head, documents))
-    }
-
-    /// Every document of the directory with its name.
-    fn documents(&self, state: &State) -> Vec<(String, Bytes)> {
-        let mut documents = vec![
-            (part::TRUST.to_owned(), state.trust_part.clone()),
-            (part::GROUPS.to_owned(), state.groups().to_bytes()),
-            (part::ALIASES.to_owned(), state.aliases().to_bytes()),
-        ];
-        documents.extend((1u64..).zip(&state.roots).map(|(n, bytes)| (part::root(n), bytes.clone())));
-        documents.extend(state.members.values().map(|m| (part::member(&m.id), m.to_bytes())));
-        documents
+        })
     }
 
     async fn sign(&self, head: &Head) -> Result<SignedHead, PublishError> {
@@ -140,16 +130,36 @@ impl Publisher {
         let signature = self.signer.sign(&self.key, SignatureAlgorithm::Ed25519, bytes.clone()).await?;
         Ok(SignedHead { v: V1, head: bytes, key: key.id(), signature: Bytes::from(signature) })
     }
-}
 
-/// Nothing is published that a node would refuse.
-fn check(
-    state: &State,
-    signed: &SignedHead,
-    documents: &[(String, Bytes)],
-) -> Result<Published, PublishError> {
-    let store: HashMap<Digest, &Bytes> = documents.iter().map(|(_, b)| (Digest::of(b), b)).collect();
-    let directory =
-        Directory::assemble(&state.anchor()?, &state.roots, signed, |d| store.get(d).copied().cloned())?;
-    Ok(Published { signed_head: signed.to_bytes(), directory: Arc::new(directory) })
+    /// Nothing is published that a node would refuse.
+    async fn check(
+        &self,
+        state: &State,
+        head: &Head,
+        signed: &SignedHead,
+    ) -> Result<Published, PublishError> {
+        let older = self.older_forms(head).await?;
+        let fresh = self.documents.fresh();
+        let find = |digest: &Digest| fresh.get(digest).or_else(|| older.get(digest)).cloned();
+        let directory = match &self.directory {
+            Some(before) => before.update(&state.roots, signed, find)?.directory,
+            None => Directory::assemble(&state.anchor()?, &state.roots, signed, find)?,
+        };
+        Ok(Published { signed_head: signed.to_bytes(), directory: Arc::new(directory) })
+    }
+
+    /// Parts that a head signed again lists and this version would write otherwise: a version keeps its form.
+    async fn older_forms(&self, head: &Head) -> Result<HashMap<Digest, Bytes>, PublishError> {
+        let here = |listed: &&PartRef| {
+            self.documents.fresh().contains_key(&listed.digest)
+                || self.directory.as_ref().is_some_and(|d| d.holds(listed))
+        };
+        let mut found = HashMap::new();
+        for listed in head.parts.iter().filter(|listed| !here(listed)) {
+            if let Some(bytes) = self.parts.get(&listed.digest).await? {
+                found.insert(listed.digest, bytes);
+            }
+        }
+        Ok(found)
+    }
 }

@@ -1,6 +1,6 @@
 //! The registry's state: a fold over its events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,10 +8,11 @@ use truc_directory::{
     Alias, Aliases, Anchor, DirectoryError, Endorsed, Group, GroupMember, Groups, MemberEntry, MemberStatus,
     NodeEntry, Root, SubsystemEntry, Succession, TrustServices, V1, verify_root_chain,
 };
-use truc_model::{Fingerprint, MemberId, NodeId, SubsystemId, Timestamp};
+use truc_model::{Digest, Fingerprint, MemberId, NodeId, SubsystemId, Timestamp};
 
 use crate::command::{NewNode, NewSuccession};
 use crate::event::Event;
+use crate::filed::{Files, Invitation, InvitationFate, RequestState};
 
 /// What the registry has decided so far. Cloning is cheap.
 #[derive(Debug, Clone)]
@@ -23,6 +24,11 @@ pub struct State {
     pub(crate) members: BTreeMap<MemberId, Arc<MemberEntry>>,
     pub(crate) groups: BTreeMap<String, Group>,
     pub(crate) aliases: BTreeMap<String, MemberId>,
+    /// Whose certificate a registered one is.
+    certificates: Arc<HashMap<Fingerprint, MemberId>>,
+    /// Every key ever registered, and to whom: a key serves one holder, for good.
+    keys: Arc<HashMap<Digest, String>>,
+    pub(crate) files: Files,
 }
 
 type Applied = Result<(), String>;
@@ -39,6 +45,9 @@ impl State {
             members: BTreeMap::new(),
             groups: BTreeMap::new(),
             aliases: BTreeMap::new(),
+            certificates: Arc::default(),
+            keys: Arc::default(),
+            files: Files::default(),
         };
         state.root = verify_root_chain(&state.anchor()?, &state.roots)?;
         state.install_trust(trust)?;
@@ -75,10 +84,27 @@ impl State {
     }
     /// The member that a certificate is registered to, as a seal or through one of its nodes.
     pub fn certificate_owner(&self, fingerprint: &Fingerprint) -> Option<&MemberEntry> {
-        self.members().find(|m| {
-            m.sign_certificates.iter().any(|c| c.fingerprint == *fingerprint)
-                || m.nodes.iter().any(|n| n.auth_certificates.contains(fingerprint))
-        })
+        self.member(self.certificates.get(fingerprint)?)
+    }
+    /// Whether the certificate is a registered seal of the member.
+    pub fn is_seal(&self, member: &MemberId, fingerprint: &Fingerprint) -> bool {
+        self.member(member).is_some_and(|m| m.sign_certificates.iter().any(|c| c.fingerprint == *fingerprint))
+    }
+    /// The holder that a key was ever registered to; `key` is the SHA-256 of its bytes.
+    pub fn key_holder(&self, key: &Digest) -> Option<&str> {
+        self.keys.get(key).map(String::as_str)
+    }
+    /// A node that serves the subsystem.
+    pub fn a_node_serving(&self, id: &SubsystemId) -> Option<&NodeEntry> {
+        self.members().flat_map(|m| &m.nodes).find(|n| n.serves.contains(id))
+    }
+    /// How many nodes serve the subsystem.
+    pub fn nodes_serving(&self, id: &SubsystemId) -> usize {
+        self.members().flat_map(|m| &m.nodes).filter(|n| n.serves.contains(id)).count()
+    }
+    /// Requests and invitations.
+    pub const fn files(&self) -> &Files {
+        &self.files
     }
     /// The groups part.
     pub fn groups(&self) -> Groups {
@@ -117,7 +143,7 @@ impl State {
     }
 
     /// Takes one event in. An error means that the journal does not fit together.
-    pub(crate) fn apply(&mut self, event: &Event, at: Timestamp) -> Applied {
+    pub(crate) fn apply(&mut self, event: &Event, at: Timestamp, by: &str) -> Applied {
         match event {
             Event::Initialised { .. } => return Err("the instance was initialised twice".into()),
             Event::RootInstalled { root, trust } => self.install_root(root, trust.as_ref())?,
@@ -140,11 +166,13 @@ impl State {
             Event::NodeStoppedServing { node, subsystem } => {
                 self.change_node(node)?.serves.retain(|s| s != subsystem);
             }
-            Event::AuthCertificateRegistered { node, fingerprint } => {
+            Event::AuthCertificateRegistered { node, fingerprint, key } => {
                 self.change_node(node)?.auth_certificates.push(*fingerprint);
+                self.take_certificate(*fingerprint, &node.owner(), key.as_ref(), node.as_str());
             }
-            Event::SignCertificateRegistered { member, certificate } => {
+            Event::SignCertificateRegistered { member, certificate, key } => {
                 self.change(member)?.sign_certificates.push(certificate.clone());
+                self.take_certificate(certificate.fingerprint, member, key.as_ref(), member.as_str());
             }
             Event::CertificateRevoked { fingerprint } => self.revoke(fingerprint)?,
             Event::GroupCreated { code, name } => {
@@ -159,6 +187,133 @@ impl State {
                 self.aliases.insert(alias.clone(), member.clone());
             }
             Event::Resumed {} => {}
+            other => self.apply_standing(other, at, by)?,
+        }
+        Ok(())
+    }
+
+    /// Taking part for now.
+    fn apply_standing(&mut self, event: &Event, at: Timestamp, by: &str) -> Applied {
+        match event {
+            Event::MemberSuspended { id, .. } => self.change(id)?.status = MemberStatus::Suspended,
+            Event::MemberReinstated { id, .. } => self.change(id)?.status = MemberStatus::Active,
+            Event::MemberValiditySet { id, valid_from, valid_to } => {
+                let member = self.change(id)?;
+                (member.valid_from, member.valid_to) = (*valid_from, *valid_to);
+            }
+            Event::NodeSuspended { node, .. } => self.change_node(node)?.suspended = true,
+            Event::NodeReinstated { node, .. } => self.change_node(node)?.suspended = false,
+            Event::NodeRemoved { node } => drop(self.take_node(node)?),
+            Event::NodeOwnerChanged { node, to } => {
+                let mut entry = self.take_node(node)?;
+                entry.auth_certificates.clear();
+                entry.id = to.clone();
+                self.change(&to.owner())?.nodes.push(entry);
+            }
+            Event::NodeMaintenance { node, maintenance } => {
+                self.change_node(node)?.maintenance.clone_from(maintenance);
+            }
+            Event::SubsystemDisabled { id } => self.change_subsystem(id)?.disabled = true,
+            Event::SubsystemEnabled { id } => self.change_subsystem(id)?.disabled = false,
+            Event::SubsystemRemoved { id } => self.remove_subsystem(id)?,
+            other => self.apply_filing(other, at, by)?,
+        }
+        Ok(())
+    }
+
+    /// Invitations and requests.
+    fn apply_filing(&mut self, event: &Event, at: Timestamp, by: &str) -> Applied {
+        match event {
+            Event::InvitationIssued { id, node, key, expires, level } => {
+                let invitation = Invitation {
+                    id: id.clone(),
+                    node: node.clone(),
+                    key: key.clone(),
+                    expires: *expires,
+                    level: level.clone(),
+                    issued: (at, by.to_owned()),
+                    fate: InvitationFate::Open,
+                };
+                Arc::make_mut(&mut self.files.invitations).insert(id.clone(), Arc::new(invitation));
+            }
+            Event::InvitationWithdrawn { id, .. } => {
+                self.files.change_invitation(id)?.fate = InvitationFate::Withdrawn;
+            }
+            Event::RequestSubmitted { number, document } => self.files.file(*number, &document.0, at, by)?,
+            Event::RequestAccepted { number, document, certificates, effects } => {
+                self.files.file(*number, &document.0, at, by)?;
+                effects.iter().try_for_each(|effect| self.apply(effect, at, by))?;
+                let filed = self.files.change_request(*number)?;
+                if !certificates.is_empty() {
+                    filed.certify(certificates, at, "registry");
+                }
+                filed.end(RequestState::Approved, "", at, "registry");
+            }
+            Event::RequestLevelAttached { number, level } => {
+                self.files.change_request(*number)?.attach(level, at, by);
+            }
+            Event::RequestCertified { number, certificates } => {
+                self.files.change_request(*number)?.certify(certificates, at, by);
+            }
+            Event::RequestEndorsed { number, why } => {
+                self.files.change_request(*number)?.endorse(why, at, by)
+            }
+            Event::RequestApproved { number, why, level, certificates, effects } => {
+                effects.iter().try_for_each(|effect| self.apply(effect, at, by))?;
+                let filed = self.files.change_request(*number)?;
+                if let Some(level) = level {
+                    filed.attach(level, at, by);
+                }
+                if !certificates.is_empty() {
+                    filed.certify(certificates, at, by);
+                }
+                filed.end(RequestState::Approved, why, at, by);
+            }
+            Event::RequestRefused { number, why } => {
+                self.files.change_request(*number)?.end(RequestState::Refused, why, at, by);
+            }
+            other => return Err(format!("{other:?} cannot be applied")),
+        }
+        Ok(())
+    }
+
+    fn take_certificate(
+        &mut self,
+        print: Fingerprint,
+        member: &MemberId,
+        key: Option<&Digest>,
+        holder: &str,
+    ) {
+        Arc::make_mut(&mut self.certificates).insert(print, member.clone());
+        if let Some(key) = key {
+            Arc::make_mut(&mut self.keys).entry(*key).or_insert_with(|| holder.to_owned());
+        }
+    }
+
+    fn forget_certificates(&mut self, gone: impl IntoIterator<Item = Fingerprint>) {
+        let certificates = Arc::make_mut(&mut self.certificates);
+        for fingerprint in gone {
+            certificates.remove(&fingerprint);
+        }
+    }
+
+    fn take_node(&mut self, id: &NodeId) -> Result<NodeEntry, String> {
+        let nodes = &mut self.change(&id.owner())?.nodes;
+        let place = nodes.iter().position(|n| &n.id == id);
+        let node = nodes.remove(place.ok_or_else(|| format!("node {id} was never registered"))?);
+        self.forget_certificates(node.auth_certificates.iter().copied());
+        Ok(node)
+    }
+
+    fn change_subsystem(&mut self, id: &SubsystemId) -> Result<&mut SubsystemEntry, String> {
+        let found = self.change(&id.member())?.subsystems.iter_mut().find(|s| s.code == id.code());
+        found.ok_or_else(|| format!("{id} was never registered"))
+    }
+
+    fn remove_subsystem(&mut self, id: &SubsystemId) -> Applied {
+        self.change(&id.member())?.subsystems.retain(|s| s.code != id.code());
+        for group in self.groups.values_mut() {
+            group.members.retain(|m| !matches!(m, GroupMember::Subsystem(s) if s == id));
         }
         Ok(())
     }
@@ -235,6 +390,7 @@ impl State {
         let member = self.change(&owner)?;
         member.sign_certificates.retain(|c| c.fingerprint != *fingerprint);
         member.nodes.iter_mut().for_each(|n| n.auth_certificates.retain(|c| c != fingerprint));
+        self.forget_certificates([*fingerprint]);
         Ok(())
     }
 
@@ -244,8 +400,9 @@ impl State {
         member.valid_to = Some(at);
         member.succession =
             successor.map(|s| Succession { member: s.member.clone(), subsystems: s.subsystems.clone(), at });
-        member.sign_certificates.clear();
-        member.nodes.clear();
+        let mut gone: Vec<Fingerprint> = member.sign_certificates.drain(..).map(|c| c.fingerprint).collect();
+        gone.extend(member.nodes.drain(..).flat_map(|n| n.auth_certificates));
+        self.forget_certificates(gone);
         for other in self.members.values_mut() {
             if other.nodes.iter().any(|n| n.serves.iter().any(|s| s.member() == *id)) {
                 let other = Arc::make_mut(other);

@@ -97,6 +97,30 @@ impl Authority {
         Bytes::from(to_sign.assemble(&value).unwrap())
     }
 
+    /// A revocation list of this CA, in force for a day.
+    pub fn list(&self, revoked: &[Certificate], this_update: Timestamp) -> Bytes {
+        let date = |at: Timestamp| {
+            // rcgen dates begin with 1970 and go on by durations.
+            rcgen::date_time_ymd(1970, 1, 1)
+                + Duration::from_secs(u64::try_from(at.whole_second().millis() / 1000).unwrap())
+        };
+        let entry = |certificate: &Certificate| rcgen::RevokedCertParams {
+            serial_number: SerialNumber::from_slice(certificate.serial()),
+            revocation_time: date(this_update),
+            reason_code: Some(rcgen::RevocationReason::KeyCompromise),
+            invalidity_date: None,
+        };
+        let params = rcgen::CertificateRevocationListParams {
+            this_update: date(this_update),
+            next_update: date(this_update.plus(Duration::from_secs(24 * 3600))),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(entry).collect(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        Bytes::copy_from_slice(params.signed_by(&self.issuer).unwrap().der())
+    }
+
     /// As the directory lists it.
     pub fn approved(&self, name: &str) -> ApprovedAuthority {
         ApprovedAuthority {
@@ -106,7 +130,7 @@ impl Authority {
             usages: vec![Usage::Sign, Usage::Auth],
             profile: Profile::Truc1,
             ocsp: vec!["http://ocsp.invalid/".into()],
-            crl: None,
+            crl: Some("http://crl.invalid/".into()),
         }
     }
 }
@@ -117,6 +141,7 @@ struct Moods {
     verdicts: HashMap<Fingerprint, Verdict>,
     this_update: Option<Timestamp>,
     queries: usize,
+    list: Option<Bytes>,
 }
 
 /// The OCSP responder as nodes reach it: good unless told otherwise.
@@ -156,6 +181,11 @@ impl Responder {
         self.moods().this_update = at;
     }
 
+    /// The revocation list to be had from now on, responder or not; at first there is none.
+    pub fn set_list(&self, list: Option<Bytes>) {
+        self.moods().list = list;
+    }
+
     /// How often it was asked over the network.
     pub fn queries(&self) -> usize {
         self.moods().queries
@@ -174,9 +204,9 @@ impl Responder {
 impl StatusSource for Responder {
     async fn ocsp(
         &self,
+        _url: &str,
         certificate: &Certificate,
         _issuer: &Certificate,
-        _authority: &ApprovedAuthority,
     ) -> Result<Bytes, StatusSourceError> {
         let down = {
             let mut moods = self.moods();
@@ -188,5 +218,9 @@ impl StatusSource for Responder {
         } else {
             Ok(self.answer(certificate))
         }
+    }
+
+    async fn revocation_list(&self, _url: &str) -> Result<Bytes, StatusSourceError> {
+        self.moods().list.clone().ok_or_else(|| StatusSourceError("there is no list in this test".into()))
     }
 }

@@ -164,7 +164,7 @@ impl TestNode {
             self.own.renew_seal(seal.certificate.fingerprint(), self.responder.answer(&seal.certificate));
         }
         let status = self.responder.answer(&self.auth);
-        self.identity.staple(&status);
+        self.identity.staple(&self.auth.fingerprint(), &status);
         self.own.renew_auth(status);
     }
 

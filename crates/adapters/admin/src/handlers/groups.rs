@@ -12,8 +12,13 @@ use crate::router::{App, Shared};
 use crate::tokens::Caller;
 use crate::view::{GroupEntry, GroupFilter, GroupMemberBody, NewGroup};
 
-fn shown(app: &App, owner: &SubsystemId, code: &GroupCode) -> Result<Json<GroupEntry>, AdminFault> {
-    let policy = app.backend.policy();
+fn shown(
+    app: &App,
+    caller: &Caller,
+    owner: &SubsystemId,
+    code: &GroupCode,
+) -> Result<Json<GroupEntry>, AdminFault> {
+    let policy = app.policy(caller);
     let group = policy
         .local_group(owner, code)
         .ok_or_else(|| AdminFault::not_found(format!("local group {code}")))?;
@@ -22,9 +27,10 @@ fn shown(app: &App, owner: &SubsystemId, code: &GroupCode) -> Result<Json<GroupE
 
 pub(crate) async fn list(
     State(app): State<Shared>,
+    Extension(caller): Extension<Caller>,
     Params(filter): Params<GroupFilter>,
 ) -> Json<Vec<GroupEntry>> {
-    let policy = app.backend.policy();
+    let policy = app.policy(&caller);
     let groups =
         policy.local_groups().filter(|group| filter.owner.as_ref().is_none_or(|owner| *owner == group.owner));
     Json(groups.map(GroupEntry::from).collect())
@@ -37,7 +43,7 @@ pub(crate) async fn add(
 ) -> Result<(StatusCode, Json<GroupEntry>), AdminFault> {
     let event = PolicyEvent::LocalGroupAdded { owner: owner.clone(), code: code.clone(), description };
     app.decide(event, &caller).await?;
-    shown(&app, &owner, &code).map(|json| (StatusCode::CREATED, json))
+    shown(&app, &caller, &owner, &code).map(|json| (StatusCode::CREATED, json))
 }
 
 pub(crate) async fn remove(
@@ -57,7 +63,7 @@ pub(crate) async fn join(
 ) -> Result<Json<GroupEntry>, AdminFault> {
     let event = PolicyEvent::LocalGroupMemberAdded { owner: owner.clone(), code: code.clone(), member };
     app.decide(event, &caller).await?;
-    shown(&app, &owner, &code)
+    shown(&app, &caller, &owner, &code)
 }
 
 pub(crate) async fn leave(
@@ -68,5 +74,5 @@ pub(crate) async fn leave(
 ) -> Result<Json<GroupEntry>, AdminFault> {
     let event = PolicyEvent::LocalGroupMemberRemoved { owner: owner.clone(), code: code.clone(), member };
     app.decide(event, &caller).await?;
-    shown(&app, &owner, &code)
+    shown(&app, &caller, &owner, &code)
 }

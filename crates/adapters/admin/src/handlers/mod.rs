@@ -1,7 +1,9 @@
 //! What answers each route.
 
 pub(crate) mod access;
+pub(crate) mod declared;
 pub(crate) mod evidence;
 pub(crate) mod general;
 pub(crate) mod groups;
 pub(crate) mod services;
+pub(crate) mod successions;

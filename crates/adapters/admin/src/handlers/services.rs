@@ -16,30 +16,33 @@ use crate::view::{Notice, Offered, Refreshed, service_from_json, service_to_json
 
 type Answer = Result<Json<Value>, AdminFault>;
 
-fn in_force(app: &App, id: &ServiceId) -> Result<ServiceDefinition, AdminFault> {
-    let policy = app.backend.policy();
+fn in_force(app: &App, caller: &Caller, id: &ServiceId) -> Result<ServiceDefinition, AdminFault> {
+    let policy = app.policy(caller);
     let service = policy.service(id).ok_or_else(|| AdminFault::not_found(format!("service {id}")))?;
     Ok(ServiceDefinition::clone(service))
 }
 
-fn shown(app: &App, id: &ServiceId) -> Answer {
-    in_force(app, id).map(|service| Json(service_to_json(&service)))
+fn shown(app: &App, caller: &Caller, id: &ServiceId) -> Answer {
+    in_force(app, caller, id).map(|service| Json(service_to_json(&service)))
 }
 
-fn offered(app: &App, id: &ServiceId, mut notes: Vec<String>) -> Answer {
-    let service = in_force(app, id)?;
-    if !app.backend.can_trust(&service) {
-        notes.push(
-            "every call of this https service will fail: the node has no [provider] ca-file, and no certificate is \
-             pinned; set ca-file and restart, or pin the service's certificate (--pin)"
-                .to_owned(),
-        );
-    }
+fn offered(app: &App, caller: &Caller, id: &ServiceId, mut notes: Vec<String>) -> Answer {
+    let service = in_force(app, caller, id)?;
+    notes.extend(untrusted(app, &service));
     Ok(Json(Offered { service, notes }.to_json()))
 }
 
+/// What is to be told of a service whose certificate the node cannot trust.
+pub(crate) fn untrusted(app: &App, service: &ServiceDefinition) -> Option<String> {
+    (!app.backend.can_trust(service)).then(|| {
+        "every call of this https service will fail: the node has no [provider] ca-file, and no certificate is pinned; \
+         set ca-file and restart, or pin the service's certificate (--pin)"
+            .to_owned()
+    })
+}
+
 /// What the service's OpenAPI document describes, read now.
-async fn described(app: &App, service: &ServiceDefinition) -> Result<Operations, AdminFault> {
+pub(crate) async fn described(app: &App, service: &ServiceDefinition) -> Result<Operations, AdminFault> {
     let bytes = match &service.document {
         Some(text) => Bytes::copy_from_slice(text.as_bytes()),
         None => app.backend.read_description(service).await?,
@@ -60,12 +63,19 @@ async fn generate(app: &App, service: &mut ServiceDefinition) -> Result<Vec<Stri
     Ok(found.notes)
 }
 
-pub(crate) async fn list(State(app): State<Shared>) -> Json<Vec<Value>> {
-    Json(app.backend.policy().services().map(|service| service_to_json(service)).collect())
+pub(crate) async fn list(
+    State(app): State<Shared>,
+    Extension(caller): Extension<Caller>,
+) -> Json<Vec<Value>> {
+    Json(app.policy(&caller).services().map(|service| service_to_json(service)).collect())
 }
 
-pub(crate) async fn show(State(app): State<Shared>, ServicePath(id): ServicePath) -> Answer {
-    shown(&app, &id)
+pub(crate) async fn show(
+    State(app): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    ServicePath(id): ServicePath,
+) -> Answer {
+    shown(&app, &caller, &id)
 }
 
 pub(crate) async fn add(
@@ -77,10 +87,10 @@ pub(crate) async fn add(
     service.set_generated(Vec::new());
     let id = service.id.clone();
     // What would be refused anyway is refused before anything is fetched.
-    app.backend.policy().apply(&PolicyEvent::ServiceAdded(service.clone()))?;
+    app.policy(&caller).apply(&PolicyEvent::ServiceAdded(service.clone()))?;
     let notes = generate(&app, &mut service).await?;
     app.decide(PolicyEvent::ServiceAdded(service), &caller).await?;
-    offered(&app, &id, notes).map(|json| (StatusCode::CREATED, json))
+    offered(&app, &caller, &id, notes).map(|json| (StatusCode::CREATED, json))
 }
 
 pub(crate) async fn change(
@@ -97,14 +107,14 @@ pub(crate) async fn change(
         return Err(AdminFault::malformed("id: another service than the path names"));
     }
     service.set_generated(Vec::new());
-    app.backend.policy().apply(&PolicyEvent::ServiceChanged(service.clone()))?;
+    app.policy(&caller).apply(&PolicyEvent::ServiceChanged(service.clone()))?;
     // The same document is read again only when asked to (refresh): changing a timeout must not need the provider.
-    let notes = match in_force(&app, &id)?.is_described_as(&service) {
+    let notes = match in_force(&app, &caller, &id)?.is_described_as(&service) {
         true => Vec::new(),
         false => generate(&app, &mut service).await?,
     };
     app.decide(PolicyEvent::ServiceChanged(service), &caller).await?;
-    offered(&app, &id, notes)
+    offered(&app, &caller, &id, notes)
 }
 
 pub(crate) async fn refresh(
@@ -112,7 +122,7 @@ pub(crate) async fn refresh(
     Extension(caller): Extension<Caller>,
     ServicePath(id): ServicePath,
 ) -> Result<Json<Refreshed>, AdminFault> {
-    let service = in_force(&app, &id)?;
+    let service = in_force(&app, &caller, &id)?;
     if service.kind != ServiceKind::OpenApi {
         return Err(AdminFault::malformed(format!(
             "{id} is a REST service: it has no OpenAPI document to read"
@@ -143,7 +153,7 @@ pub(crate) async fn disable(
     Body(Notice { notice }): Body<Notice>,
 ) -> Answer {
     app.decide(PolicyEvent::ServiceDisabled { service: service.clone(), notice }, &caller).await?;
-    shown(&app, &service)
+    shown(&app, &caller, &service)
 }
 
 pub(crate) async fn enable(
@@ -152,5 +162,5 @@ pub(crate) async fn enable(
     ServicePath(service): ServicePath,
 ) -> Answer {
     app.decide(PolicyEvent::ServiceEnabled { service: service.clone() }, &caller).await?;
-    shown(&app, &service)
+    shown(&app, &caller, &service)
 }

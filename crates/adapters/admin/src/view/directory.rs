@@ -95,7 +95,7 @@ pub struct MemberView {
     pub name_vi: String,
     /// Its name in English.
     pub name_en: String,
-    /// `active` or `closed`.
+    /// `active`, `suspended` or `closed`.
     pub status: String,
     /// Who took over from a closed member.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::plain::option")]
@@ -163,6 +163,7 @@ impl MemberView {
     fn of(member: &MemberEntry) -> Self {
         let status = match member.status {
             MemberStatus::Active => "active",
+            MemberStatus::Suspended => "suspended",
             MemberStatus::Closed => "closed",
         };
         let subsystems = member.subsystems.iter();

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop where it stands")]
 #![allow(missing_docs, reason = "a test")]
 
+mod declared;
+mod limited;
 mod node;
 
 use http::{Method, Request, StatusCode};
@@ -16,9 +18,9 @@ use truc_admin::{
 };
 use truc_directory::GroupMember;
 use truc_evidence::Outcome;
-use truc_policy::{Endpoint, ServiceDefinition, ServiceKind};
+use truc_policy::{Conditions, Endpoint, ServiceDefinition, ServiceKind};
 
-const SERVICE: &str = "VN/GOV/G01/csdl-dancu/tra-cuu";
+pub(crate) const SERVICE: &str = "VN/GOV/G01/csdl-dancu/tra-cuu";
 
 /// The matrix as the documentation promises it: a, s, u, o for administrator, service-manager, auditor, observer.
 const MATRIX: &[(&str, &str)] = &[
@@ -36,6 +38,12 @@ const MATRIX: &[(&str, &str)] = &[
     ("POST /api/v1/access", "as"),
     ("DELETE /api/v1/access", "as"),
     ("DELETE /api/v1/access/{id}", "as"),
+    ("POST /api/v1/access/check", "aso"),
+    ("GET /api/v1/access/successions", "aso"),
+    ("POST /api/v1/access/successions/{instance}/{class}/{member}", "as"),
+    ("GET /api/v1/policy", "aso"),
+    ("POST /api/v1/policy/plan", "as"),
+    ("POST /api/v1/policy/apply", "as"),
     ("GET /api/v1/local-groups", "aso"),
     ("POST /api/v1/local-groups", "as"),
     ("DELETE /api/v1/local-groups/{instance}/{class}/{member}/{subsystem}/{code}", "as"),
@@ -55,7 +63,7 @@ fn letter(role: Role) -> char {
     }
 }
 
-async fn raw(
+pub(crate) async fn raw(
     node: &Running,
     method: Method,
     path: &str,
@@ -82,7 +90,7 @@ fn definition() -> ServiceDefinition {
     ServiceDefinition::rest(SERVICE.parse().unwrap(), "http://127.0.0.1:9000".parse().unwrap())
 }
 
-fn code(error: ClientError) -> (StatusCode, String) {
+pub(crate) fn code(error: ClientError) -> (StatusCode, String) {
     match error {
         ClientError::Refused { status, fault } => (status, fault.code),
         other => panic!("{other}"),
@@ -104,6 +112,7 @@ fn every_route_has_its_row_here_and_in_the_documentation() {
         let (method, path) = route.split_once(' ').unwrap();
         let path = path.replace("{instance}/{class}/{member}/{subsystem}/{service}", "{service}");
         let path = path.replace("{instance}/{class}/{member}/{subsystem}/{code}", "{subsystem}/{code}");
+        let path = path.replace("{instance}/{class}/{member}", "{member}");
         let row = format!("| {method} | `{}` | {letters} |", path.strip_prefix("/api/v1").unwrap());
         assert!(page.contains(&row), "docs/admin-api.md has no row {row:?}");
     }
@@ -120,6 +129,7 @@ async fn each_role_may_do_its_row_and_nothing_else() {
         let path = path
             .replace("{instance}/{class}/{member}/{subsystem}/{service}", SERVICE)
             .replace("{instance}/{class}/{member}/{subsystem}/{code}", "VN/GOV/G01/csdl-dancu/nhom")
+            .replace("{instance}/{class}/{member}", "VN/GOV/H02")
             .replace("{id}", EXCHANGE);
         let method: Method = method.parse().unwrap();
         for role in Role::ALL {
@@ -268,6 +278,7 @@ async fn rights_are_granted_listed_and_revoked_either_way() {
         service: SERVICE.parse().unwrap(),
         method: "GET".parse().unwrap(),
         path: path.parse().unwrap(),
+        conditions: Conditions::default(),
     };
     let desk = grant("VN/GOV/H26/mot-cua-so-1", "/cong-dan/*");
     let group = grant("GROUP:mot-cua", "/họ tên/**");

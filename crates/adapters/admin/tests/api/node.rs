@@ -10,9 +10,10 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use truc_admin::{
-    AdminBackend, AdminCode, AdminFault, DirectoryStatus, DirectoryView, MemberView, NodeStatus, Role,
-    TokenEntry, TokenTable, serve,
+    AdminBackend, AdminCode, AdminFault, Decide, DirectoryStatus, DirectoryView, MemberView, NodeStatus,
+    Role, TokenEntry, TokenTable, serve,
 };
+use truc_directory::Directory;
 use truc_evidence::{
     Direction, ExchangeSummary, LocalPart, Outcome, Query, RecordKind, StoreError, StoredRecord,
 };
@@ -22,8 +23,16 @@ use zeroize::Zeroizing;
 
 pub(crate) const EXCHANGE: &str = "0199aaaa-bbbb-7ccc-8ddd-000000000001";
 
+/// The exchange of another hosted member, VN/GOV/G10.
+pub(crate) const THEIR_EXCHANGE: &str = "0199aaaa-bbbb-7ccc-8ddd-000000000002";
+
 pub(crate) fn token(role: Role) -> String {
     format!("{}-{}", role.as_str(), "0123456789".repeat(4))
+}
+
+/// The token of this role that is limited to VN/GOV/G01.
+pub(crate) fn limited(role: Role) -> String {
+    format!("limited-{}-{}", role.as_str(), "0123456789".repeat(4))
 }
 
 pub(crate) struct Node {
@@ -36,6 +45,9 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    fn hosts_two(&self) -> bool {
+        self.policy().hosted().len() > 1
+    }
     pub(crate) fn decisions(&self) -> Vec<(String, String)> {
         self.journal.lock().unwrap().clone()
     }
@@ -46,7 +58,15 @@ fn time() -> Timestamp {
 }
 
 fn record() -> StoredRecord {
-    let id: MessageId = EXCHANGE.parse().unwrap();
+    record_of(EXCHANGE, "VN/GOV/G01", "VN/GOV/G01/csdl-dancu/tra-cuu", 7)
+}
+
+fn their_record() -> StoredRecord {
+    record_of(THEIR_EXCHANGE, "VN/GOV/G10", "VN/GOV/G10/csdl-datdai/thua-dat", 8)
+}
+
+fn record_of(id: &str, owner: &str, service: &str, sequence: u64) -> StoredRecord {
+    let id: MessageId = id.parse().unwrap();
     let local = LocalPart {
         v: 1,
         at: time(),
@@ -54,7 +74,7 @@ fn record() -> StoredRecord {
         direction: Direction::Received,
         request: id,
         client: "VN/GOV/H26/mot-cua-so-1".parse().unwrap(),
-        service: "VN/GOV/G01/csdl-dancu/tra-cuu".parse().unwrap(),
+        service: service.parse().unwrap(),
         peer: "VN/GOV/H26/ss1".parse().unwrap(),
         directory: Digest::of(b"directory"),
         trust: None,
@@ -64,9 +84,9 @@ fn record() -> StoredRecord {
         fault: None,
     };
     StoredRecord {
-        sequence: 7,
+        sequence,
         kind: RecordKind::Request,
-        owner: "VN/GOV/G01".parse().unwrap(),
+        owner: owner.parse().unwrap(),
         header: Bytes::from_static(b"{\"v\": 1}"),
         manifest_digest: Digest::of(b"manifest"),
         cms: Bytes::from_static(b"cms"),
@@ -127,8 +147,18 @@ impl AdminBackend for Node {
             .ok_or_else(|| AdminFault::new(AdminCode::DescriptionUnusable, "nobody answers"))
     }
 
-    async fn decide(&self, event: PolicyEvent, actor: &str) -> Result<(), AdminFault> {
-        let next = self.policy().apply(&event)?;
+    fn now(&self) -> Timestamp {
+        time()
+    }
+
+    fn directory_in_force(&self) -> Option<Arc<Directory>> {
+        None
+    }
+
+    async fn decide(&self, make: Decide, actor: &str) -> Result<Option<PolicyEvent>, AdminFault> {
+        let policy = self.policy();
+        let Some(event) = make(&policy)? else { return Ok(None) };
+        let next = policy.apply(&event)?;
         if self.full.load(Ordering::SeqCst) {
             return Err(AdminFault::not_recorded(&StoreError::Full));
         }
@@ -136,28 +166,30 @@ impl AdminBackend for Node {
         drop(self.gate.acquire().await.unwrap());
         self.journal.lock().unwrap().push((event.kind().to_owned(), actor.to_owned()));
         *self.policy.lock().unwrap() = Arc::new(next);
-        Ok(())
+        Ok(Some(event))
     }
 
     async fn evidence_list(&self, query: Query) -> Result<Vec<ExchangeSummary>, AdminFault> {
-        let local = record().local;
-        if query.client.is_some_and(|client| client != local.client) {
-            return Ok(vec![]);
-        }
-        Ok(vec![ExchangeSummary {
-            id: local.request,
-            time: local.at,
-            role: local.role,
-            client: local.client,
-            service: local.service,
+        let summary = |record: StoredRecord| ExchangeSummary {
+            id: record.local.request,
+            time: record.local.at,
+            role: record.local.role,
+            client: record.local.client,
+            service: record.local.service,
             outcome: Outcome::Ok,
             fault: None,
-            records: vec![7],
-        }])
+            records: vec![record.sequence],
+        };
+        let records = if self.hosts_two() { vec![their_record(), record()] } else { vec![record()] };
+        let mut all: Vec<_> = records.into_iter().map(summary).collect();
+        all.retain(|e| query.client.as_ref().is_none_or(|client| *client == e.client));
+        all.truncate(query.limit);
+        Ok(all)
     }
 
     async fn evidence_show(&self, id: MessageId) -> Result<Vec<StoredRecord>, AdminFault> {
-        Ok(if id.to_string() == EXCHANGE { vec![record()] } else { vec![] })
+        let all = [record(), their_record()].into_iter();
+        Ok(all.filter(|record| record.local.request == id).collect())
     }
 
     async fn evidence_body(&self, sequence: u64) -> Result<Option<Bytes>, AdminFault> {
@@ -165,7 +197,7 @@ impl AdminBackend for Node {
     }
 
     async fn evidence_container(&self, id: MessageId) -> Result<Bytes, AdminFault> {
-        if id.to_string() == EXCHANGE {
+        if [EXCHANGE, THEIR_EXCHANGE].contains(&id.to_string().as_str()) {
             Ok(Bytes::from_static(b"PK container"))
         } else {
             Err(AdminFault::new(AdminCode::NotFound, "no such exchange"))
@@ -182,8 +214,13 @@ pub(crate) struct Running {
 }
 
 pub(crate) async fn start() -> Running {
+    start_hosting(&["VN/GOV/G01/csdl-dancu"]).await
+}
+
+pub(crate) async fn start_hosting(subsystems: &[&str]) -> Running {
+    let hosted = subsystems.iter().map(|subsystem| subsystem.parse().unwrap());
     let node = Arc::new(Node {
-        policy: Mutex::new(Arc::new(Policy::empty(["VN/GOV/G01/csdl-dancu".parse().unwrap()]))),
+        policy: Mutex::new(Arc::new(Policy::empty(hosted))),
         journal: Mutex::default(),
         full: AtomicBool::new(false),
         document: Mutex::default(),
@@ -193,9 +230,17 @@ pub(crate) async fn start() -> Running {
     let entry = |role: &Role| TokenEntry {
         name: format!("ten-{}", role.as_str()),
         role: *role,
+        member: None,
         token: Zeroizing::new(token(*role)),
     };
-    let tokens = TokenTable::new(Role::ALL.iter().map(entry)).unwrap();
+    let one_member = |role: &Role| TokenEntry {
+        name: format!("g01-{}", role.as_str()),
+        role: *role,
+        member: Some("VN/GOV/G01".parse().unwrap()),
+        token: Zeroizing::new(limited(*role)),
+    };
+    let tokens =
+        TokenTable::new(Role::ALL.iter().map(entry).chain(Role::ALL.iter().map(one_member))).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let stop = CancellationToken::new();

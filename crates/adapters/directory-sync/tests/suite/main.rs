@@ -5,6 +5,7 @@
 #[allow(dead_code, reason = "shared with the directory's own tests")]
 #[path = "../../../../domain/directory/tests/suite/bus.rs"]
 mod bus;
+mod delta;
 mod folder;
 mod registry;
 mod syncing;

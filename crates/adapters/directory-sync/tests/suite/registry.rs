@@ -112,6 +112,10 @@ impl Registry {
         task.await.unwrap();
     }
 
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(crate) fn anchor(&self, bus: &Bus) -> Anchor {
         let tls_certificate = Fingerprint::of(&self.certificate);
         let registry = vec![RegistryAddress { address: self.address.to_string(), tls_certificate }];
@@ -126,6 +130,7 @@ pub(crate) async fn node(
 ) -> Result<(DirectoryHandle, DirectorySync), SyncError> {
     let config = SyncConfig {
         first_deadline: Duration::from_millis(1500),
+        connect: Duration::from_millis(300),
         min_backoff: Duration::from_millis(10),
         max_backoff: Duration::from_millis(50),
         ..SyncConfig::new(folder.to_path_buf(), anchor)

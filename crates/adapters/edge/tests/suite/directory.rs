@@ -43,7 +43,7 @@ fn member(code: &str, status: MemberStatus, seed: u8) -> (String, Bytes) {
     (part::member(&id), entry.to_bytes())
 }
 
-/// G01 is active, H26 is closed; the head expires 2026-11-24T03:00.
+/// G01 is active, H26, G12.18 and H29.14 are closed, and there are old codes of some; G12.18 is an alias too. The head expires 2026-11-24T03:00.
 pub(crate) fn directory() -> Directory {
     let (_, root_key) = key(1);
     let (publishing, publishing_key) = key(2);
@@ -70,13 +70,21 @@ pub(crate) fn directory() -> Directory {
     };
     let trust = TrustServices { version: 1, ..TrustServices::empty("VN") };
     let groups = Groups { v: V1, instance: "VN".into(), groups: vec![] };
-    let aliases = Aliases { v: V1, instance: "VN".into(), aliases: vec![] };
+    let alias = |(old, code): (&str, &str)| Alias {
+        alias: old.into(),
+        member: format!("VN/GOV/{code}").parse().unwrap(),
+    };
+    let table =
+        [("000.00.00.G01", "G01"), ("000.00.00.H26", "H26"), ("242.00.00.H55", "H26"), ("G12.18", "G01")];
+    let aliases = Aliases { v: V1, instance: "VN".into(), aliases: table.map(alias).to_vec() };
     let mut parts = [
         (part::TRUST.to_owned(), endorse(trust.to_bytes(), 1)),
         (part::GROUPS.to_owned(), groups.to_bytes()),
         (part::ALIASES.to_owned(), aliases.to_bytes()),
         member("G01", MemberStatus::Active, 11),
         member("H26", MemberStatus::Closed, 12),
+        member("G12.18", MemberStatus::Closed, 13),
+        member("H29.14", MemberStatus::Closed, 14),
         (part::root(1), chain[0].clone()),
     ];
     parts.sort_by(|a, b| a.0.cmp(&b.0));

@@ -5,6 +5,7 @@
 mod answers;
 mod calls;
 mod clients;
+mod codes;
 mod directory;
 mod documents;
 mod faults;

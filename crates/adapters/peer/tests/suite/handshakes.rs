@@ -53,7 +53,7 @@ async fn a_renewed_certificate_is_used_without_a_restart() {
         let h26 = members.get_mut(&consumer.id.owner()).unwrap();
         h26.nodes[0].auth_certificates.push(renewed);
     });
-    consumer.identity.replace(&[der], &pkcs8).unwrap();
+    consumer.identity.replace(&[der], &pkcs8, None).unwrap();
     assert_eq!(consumer.identity.fingerprint(), renewed);
     assert_eq!(consumer.call(draft(CLIENT, SERVICE)).await.unwrap().status, 200, "open connections go on");
     assert_eq!(open_connections(&bus, PROVIDER), [consumer.auth.fingerprint()]);
@@ -146,7 +146,10 @@ async fn a_server_of_another_authority_is_the_wrong_peer() {
     let stranger = Authority::new("CA lạ");
     let key = TestKey::generate(KeyKind::EcP256);
     let certificate = stranger.auth(&bus.node(PROVIDER).id, &key);
-    bus.node(PROVIDER).identity.replace(&[Bytes::copy_from_slice(certificate.der())], &key.pkcs8()).unwrap();
+    bus.node(PROVIDER)
+        .identity
+        .replace(&[Bytes::copy_from_slice(certificate.der())], &key.pkcs8(), None)
+        .unwrap();
     let failed = bus.node(CONSUMER).call(draft(CLIENT, SERVICE)).await.unwrap_err();
     assert_eq!((failed.fault.code, failed.request), (FaultCode::Untrusted, None));
     bus.close().await;

@@ -4,8 +4,10 @@
 #![allow(missing_docs, reason = "a test")]
 
 mod contract;
+mod cutting;
 mod exchanges;
 mod handshakes;
+mod heads;
 mod limits;
 mod matrix;
 

@@ -49,6 +49,8 @@ pub struct Layout {
     pub seed: u64,
     /// The pilot PKI's port.
     pub pki: u16,
+    /// The port where it issues certificates for the registry.
+    pub issuing: u16,
     /// The registry's ports: for nodes, for operators.
     pub registry: (u16, u16),
     /// The registers' ports: population, land.
@@ -59,6 +61,12 @@ pub struct Layout {
     #[serde(skip)]
     pub dir: PathBuf,
 }
+
+/// Version of the layout file.
+const FORMAT: u32 = 2;
+
+/// The province whose node is enrolled while the story is told.
+pub const NEWCOMER: &str = "H49";
 
 /// The demo's seed; any other tells the same story about the same showcase citizen.
 const SEED: u64 = 2026;
@@ -82,9 +90,13 @@ impl Layout {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(BusError::file(&file, e)),
         };
-        let mut layout: Self = serde_json::from_slice(&text).map_err(|e| BusError::file(&file, e))?;
-        layout.dir = dir.to_owned();
-        Ok(Some(layout))
+        let read = serde_json::from_slice(&text).and_then(|value: serde_json::Value| {
+            let ours = value["v"] == FORMAT;
+            if ours { serde_json::from_value(value).map(Some) } else { Ok(None) }
+        });
+        // A bus of an older version of the story is made anew: everything in it is synthetic.
+        let read: Option<Self> = read.map_err(|e| BusError::file(&file, e))?;
+        Ok(read.map(|layout| Self { dir: dir.to_owned(), ..layout }))
     }
 
     /// Writes it down; last of all, so that a folder with a layout is a whole bus.
@@ -100,8 +112,8 @@ impl Layout {
     /// [`BusError::Part`] when no port is free.
     pub(super) fn choose(dir: &Path, base_port: Option<u16>) -> Result<Self, BusError> {
         let mut ports = Ports::new(base_port)?;
-        let (pki, registry, registers) =
-            (ports.next()?, (ports.next()?, ports.next()?), (ports.next()?, ports.next()?));
+        let (pki, issuing) = (ports.next()?, ports.next()?);
+        let (registry, registers) = ((ports.next()?, ports.next()?), (ports.next()?, ports.next()?));
         let mut nodes = Vec::new();
         for (member, vi, en, subsystems) in members() {
             let id = member.node("ss1").map_err(|e| BusError::part("layout", e))?;
@@ -114,7 +126,7 @@ impl Layout {
             let ports = (ports.next()?, ports.next()?, ports.next()?);
             nodes.push(NodePlan { id, folder, names: (vi.into(), en.into()), subsystems, ports });
         }
-        Ok(Self { v: 1, seed: SEED, pki, registry, registers, nodes, dir: dir.to_owned() })
+        Ok(Self { v: FORMAT, seed: SEED, pki, issuing, registry, registers, nodes, dir: dir.to_owned() })
     }
 
     /// The node of the member with this code.
@@ -124,6 +136,15 @@ impl Layout {
     pub fn node(&self, member_code: &str) -> Result<&NodePlan, BusError> {
         let found = self.nodes.iter().find(|node| node.id.owner().code() == member_code);
         found.ok_or_else(|| BusError::part("layout", format!("no node of {member_code}")))
+    }
+
+    /// The nodes that have their certificates: all but the newcomer before it is enrolled.
+    pub fn enrolled(&self) -> impl Iterator<Item = &NodePlan> {
+        self.nodes.iter().filter(|plan| self.is_enrolled(plan))
+    }
+    /// Whether the node has its certificates.
+    pub fn is_enrolled(&self, node: &NodePlan) -> bool {
+        self.node_folder(node).join("certs/auth.pem").exists()
     }
 
     /// A node's folder.

@@ -8,7 +8,7 @@ mod services;
 
 use std::path::{Path, PathBuf};
 
-pub use layout::{Layout, NodePlan};
+pub use layout::{Layout, NEWCOMER, NodePlan};
 pub use processes::{Process, Processes};
 pub use provision::{BusOptions, provision};
 pub use services::{admin_client, open_services};

@@ -109,8 +109,10 @@ impl Processes {
         first.extend(self.registers());
         tell("pilot PKI, registry, two registers");
         self.start(first).await?;
-        let nodes = self.layout.nodes.iter().map(|plan| self.node(plan)).collect();
-        tell("nodes of G01, G10, H26, H49");
+        let enrolled: Vec<&NodePlan> = self.layout.enrolled().collect();
+        let codes: Vec<String> = enrolled.iter().map(|plan| plan.member().code().to_owned()).collect();
+        let nodes = enrolled.into_iter().map(|plan| self.node(plan)).collect();
+        tell(&format!("nodes of {}", codes.join(", ")));
         self.start(nodes).await
     }
 

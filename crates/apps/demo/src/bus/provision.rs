@@ -14,7 +14,7 @@ use truc_registry::{Door, InitOptions as RegistryInit, Office, RegistryConfig, i
 use truc_trust::Certificate;
 
 use super::BusError;
-use super::layout::{Layout, NodePlan, local};
+use super::layout::{Layout, NEWCOMER, NodePlan, local};
 use crate::registers::{RegisterConfig, RegisterKind};
 
 /// What the bus is to be.
@@ -70,7 +70,7 @@ pub async fn provision(
     make_registry(&layout, &clock).await?;
     tell("nodes: keys, certificates, configuration files");
     let mut made = Vec::new();
-    for node in &layout.nodes {
+    for node in layout.nodes.iter().filter(|node| node.member().code() != NEWCOMER) {
         made.push(make_node(&layout, node, &pki).await?);
     }
     tell("members, subsystems, nodes and certificates in the directory");
@@ -85,7 +85,7 @@ fn make_folder(path: &Path) -> Result<(), BusError> {
 }
 
 async fn make_pki(layout: &Layout, clock: &Arc<dyn Clock>) -> Result<Pki, BusError> {
-    let options = PkiInit::default();
+    let options = PkiInit { issuing: Some(local(layout.issuing)), ..PkiInit::default() };
     let (folder, url) = (layout.pki_folder(), layout.pki_url());
     let made = Pki::init_folder(&folder, local(layout.pki), &url, &options, Arc::clone(clock)).await;
     made.map_err(|e| BusError::part("pilot PKI", e))
@@ -99,8 +99,14 @@ async fn make_registry(layout: &Layout, clock: &Arc<dyn Clock>) -> Result<(), Bu
         public_address: local(layout.registry.0).to_string(),
         admin_listen: local(layout.registry.1),
     };
-    init_registry(options, Arc::clone(clock)).await.map_err(|e| BusError::part("registry", e))?;
-    Ok(())
+    let made = init_registry(options, Arc::clone(clock)).await.map_err(|e| BusError::part("registry", e))?;
+    let issuing = format!(
+        "\n[issuing]\nurl = \"http://{}\"\ntoken-file = {:?}\n",
+        local(layout.issuing),
+        layout.pki_folder().join("issuing-token")
+    );
+    let text = std::fs::read_to_string(&made.config).map_err(|e| BusError::file(&made.config, e))?;
+    std::fs::write(&made.config, text + &issuing).map_err(|e| BusError::file(&made.config, e))
 }
 
 /// A node's folder, with what must be registered.
@@ -118,6 +124,7 @@ async fn make_node(layout: &Layout, plan: &NodePlan, pki: &Pki) -> Result<Made, 
         node: plan.id.clone(),
         members: vec![(plan.member(), plan.subsystems.iter().map(|(id, _)| id.clone()).collect())],
         anchor: Some(layout.anchor()),
+        anchor_sha256: None,
         peer_listen: Some(local(plan.ports.0)),
         edge_listen: Some(local(plan.ports.1)),
         admin_listen: Some(local(plan.ports.2)),

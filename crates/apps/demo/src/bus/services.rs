@@ -78,7 +78,9 @@ pub async fn open_services(layout: &Layout) -> Result<(), BusError> {
         let method: MethodPattern = offer.method.parse().map_err(|e| failed(&e))?;
         let path: PathGlob = offer.path.parse().map_err(|e| failed(&e))?;
         let subject: Subject = format!("GROUP:{DESKS}").parse().map_err(|e| failed(&e))?;
-        admin.grant(&Grant { subject, service, method, path }).await.map_err(|e| failed(&e))?;
+        let conditions = truc_policy::Conditions::default();
+        let grant = Grant { subject, service, method, path, conditions };
+        admin.grant(&grant).await.map_err(|e| failed(&e))?;
     }
     Ok(())
 }

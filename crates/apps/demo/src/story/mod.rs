@@ -1,6 +1,8 @@
 //! The story of `truc demo`, step by step, each checked as it is told (design §12).
 
+mod enrolment;
 mod forger;
+mod merger;
 mod proof;
 mod steps;
 mod teller;
@@ -101,7 +103,7 @@ async fn tell(
     };
     started?;
     open_services(layout).await?;
-    teller.standing(begun);
+    teller.standing(begun, layout.enrolled().count());
     let mut tale = Tale {
         layout,
         processes,

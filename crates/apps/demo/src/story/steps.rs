@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use truc_model::MessageId;
 
 use super::forger::Forger;
-use super::proof;
 use super::teller::{Ended, Teller};
+use super::{enrolment, merger, proof};
 use crate::bus::{Layout, Processes};
 use crate::http::{Answer, HttpClient};
 use crate::registers::showcase;
@@ -33,7 +33,7 @@ pub(crate) struct Tally {
     pub(crate) failed: usize,
 }
 
-type Told = Result<Ended, String>;
+pub(super) type Told = Result<Ended, String>;
 
 macro_rules! steps {
     ($tale:ident, $teller:ident, $( $vi:literal $en:literal => $step:expr ),+ $(,)?) => {{
@@ -91,6 +91,18 @@ pub(crate) async fn tell(tale: &mut Tale<'_>, teller: &Teller) -> Tally {
         "Khởi động lại sổ đăng ký."
         "The registry is started again."
             => registry_back(tale),
+        "Tỉnh Quảng Ninh kết nối: nút chạy init, enroll, run; sổ đăng ký mời và duyệt một lần."
+        "The province of Quảng Ninh joins: its node runs init, enroll, run; the registry invites and approves once."
+            => enrolment::newcomer_enrols(tale),
+        "Một cửa Quảng Ninh chưa có quyền; được đưa vào nhóm đã phê duyệt thì tra cứu được ngay."
+        "Quảng Ninh's desk has no right yet; put in the approved group, it may ask at once."
+            => enrolment::newcomer_calls(tale),
+        "Sổ đăng ký thu hồi chứng thư của nút Quảng Ninh: mọi nút từ chối ngay; đăng ký lại thì chạy tiếp."
+        "The registry withdraws the Quảng Ninh node's certificate: every node refuses it at once; registered again, it goes on."
+            => enrolment::certificate_is_revoked(tale),
+        "Bắc Giang sáp nhập vào Bắc Ninh: mã cũ trả lời MOVED, quyền được bên cung cấp cho tiếp nối."
+        "Bắc Giang merges into Bắc Ninh: the old code answers MOVED, its rights go on by the provider's decision."
+            => merger::provinces_merge(tale),
     }
 }
 
@@ -99,7 +111,13 @@ const OFFICER: &str = "cb-0123";
 const PURPOSE: &str = "1.004194";
 
 impl Tale<'_> {
-    async fn call(&self, desk: &str, method: &str, service: &str, body: &Value) -> Result<Answer, String> {
+    pub(super) async fn call(
+        &self,
+        desk: &str,
+        method: &str,
+        service: &str,
+        body: &Value,
+    ) -> Result<Answer, String> {
         let node = self.layout.node("H26").map_err(|e| e.to_string())?;
         let url = format!("{}/r1/{service}", node.edge_url());
         let client = format!("VN/GOV/H26/{desk}");
@@ -129,13 +147,13 @@ impl Tale<'_> {
     }
 }
 
-const LOOK_UP: &str = "VN/GOV/G01/csdl-dancu/tra-cuu-cong-dan/cong-dan/tra-cuu";
+pub(super) const LOOK_UP: &str = "VN/GOV/G01/csdl-dancu/tra-cuu-cong-dan/cong-dan/tra-cuu";
 
-fn expect(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
+pub(super) fn expect(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(otherwise()) }
 }
 
-fn shown(answer: &Answer) -> String {
+pub(super) fn shown(answer: &Answer) -> String {
     let body: String = String::from_utf8_lossy(&answer.body).chars().take(300).collect();
     format!("HTTP {} {body}", answer.status.as_u16())
 }

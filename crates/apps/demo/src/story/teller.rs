@@ -47,11 +47,11 @@ impl Teller {
         note!("  [{:>5.1} s] {what} …", begun.elapsed().as_secs_f64());
     }
 
-    pub(crate) fn standing(&self, begun: Instant) {
+    pub(crate) fn standing(&self, begun: Instant, nodes: usize) {
         let seconds = begun.elapsed().as_secs_f64();
         say!(
-            "Trục đã chạy sau {} s: sổ đăng ký, PKI thử nghiệm, 4 nút, 2 CSDL, mỗi phần một tiến trình.\n\
-             The bus stands after {seconds:.1} s: registry, pilot PKI, 4 nodes, 2 registers, each its own process.\n",
+            "Trục đã chạy sau {} s: sổ đăng ký, PKI thử nghiệm, {nodes} nút, 2 CSDL, mỗi phần một tiến trình.\n\
+             The bus stands after {seconds:.1} s: registry, pilot PKI, {nodes} nodes, 2 registers, each its own process.\n",
             vietnamese(seconds),
         );
     }
@@ -102,7 +102,7 @@ impl Teller {
         say!("Chạy lại từng phần bằng tay / to start any one process again by hand:");
         let mut all = vec![processes.pki(), processes.registry()];
         all.extend(processes.registers());
-        all.extend(layout.nodes.iter().map(|plan| processes.node(plan)));
+        all.extend(layout.enrolled().map(|plan| processes.node(plan)));
         for process in all {
             say!("  {:<12} {}", process.name, process.command(program));
         }

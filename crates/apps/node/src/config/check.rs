@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::mistakes::Mistakes;
 use super::{ClientConnection, ConfigErrors, NodeConfig};
 use crate::edge_tls::pem_certificates;
+use crate::enrolment::key_of;
 
 /// No file named by a configuration is longer; a wrong path to a big file is told, not read.
 const FILE_LIMIT: u64 = 1 << 20;
@@ -257,8 +258,8 @@ fn named(key: &str, attribute: &str, found: Option<&str>, wanted: &str, m: &mut 
 }
 
 fn belongs(key: &str, leaf: &Certificate, label: &KeyLabel, keys: Option<&FileKeyStore>, m: &mut Mistakes) {
-    let Some(info) = keys.and_then(|store| store.key(label)) else { return };
-    if info.public_key != leaf.public_key() {
+    let Some(store) = keys.filter(|store| store.key(label).is_some()) else { return };
+    if key_of(store, label, leaf.public_key()).is_none() {
         m.add(
             key,
             format!(

@@ -55,6 +55,12 @@ pub struct NodeConfig {
     pub provider: ProviderSettings,
     /// Certificate statuses.
     pub trust: TrustSettings,
+    /// Renewal of keys.
+    pub renewal: RenewalSettings,
+    /// What the node decides by itself.
+    pub policy: PolicySettings,
+    /// Health and metrics.
+    pub health: HealthSettings,
 }
 
 /// A key of the key store and the certificate for it.
@@ -161,6 +167,8 @@ pub struct AdminToken {
     pub name: String,
     /// What its holder may do.
     pub role: Role,
+    /// The hosted member to whose affairs it is limited; none for the whole node.
+    pub member: Option<MemberId>,
     /// File with the token, one line, mode 0600.
     pub token_file: PathBuf,
 }
@@ -183,6 +191,51 @@ pub struct TrustSettings {
     pub status_grace: Duration,
     /// How often the node fetches the status of its own certificates.
     pub status_fetch_interval: Duration,
+}
+
+/// `[health]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthSettings {
+    /// Where `/healthz` and `/metrics` answer besides the admin listener, if anywhere.
+    pub listen: Option<SocketAddr>,
+}
+
+/// `[policy]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicySettings {
+    /// What happens when a closed member has a successor (protocol P6.4).
+    pub succession: SuccessionPolicy,
+}
+
+/// Who gives a successor the rights of the closed member.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SuccessionPolicy {
+    /// The operator, who is told.
+    #[default]
+    Ask,
+    /// The node, as soon as the directory says so.
+    Automatic,
+}
+
+impl SuccessionPolicy {
+    /// The word in the file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ask => "ask",
+            Self::Automatic => "automatic",
+        }
+    }
+}
+
+/// `[renewal]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenewalSettings {
+    /// Whether the node renews its keys by itself before their certificates end.
+    pub automatic: bool,
+    /// How long the old certificates stay registered after the switch.
+    pub overlap: Duration,
+    /// How long the new certificates are listed before the node uses them, so that other nodes have them too.
+    pub settle: Duration,
 }
 
 /// Reads a duration as configuration files write it: `250ms`, `90s`, `10m`, `1h`, `3d`.

@@ -29,6 +29,10 @@ impl<T> Opt<T> {
         }
         self.get()
     }
+    /// Whether something stands there, understood or not.
+    pub(super) const fn is_given(&self) -> bool {
+        !matches!(self.value, Found::Absent)
+    }
     pub(super) fn get(&self) -> Option<&T> {
         if let Found::Value(value) = &self.value { Some(value) } else { None }
     }
@@ -197,9 +201,14 @@ pub(super) struct RawConfig {
     pub(super) provider_ca_file: Opt<String>,
     pub(super) provider_certificate_file: Opt<String>,
     pub(super) provider_key_file: Opt<String>,
+    pub(super) health_listen: Opt<String>,
+    pub(super) policy_succession: Opt<String>,
     pub(super) status_freshness: Opt<String>,
     pub(super) status_grace: Opt<String>,
     pub(super) status_fetch_interval: Opt<String>,
+    pub(super) renewal_automatic: Opt<bool>,
+    pub(super) renewal_overlap: Opt<String>,
+    pub(super) renewal_settle: Opt<String>,
 }
 
 #[derive(Debug)]
@@ -221,6 +230,7 @@ pub(super) struct RawClient {
 pub(super) struct RawToken {
     pub(super) name: Opt<String>,
     pub(super) role: Opt<String>,
+    pub(super) member: Opt<String>,
     pub(super) token_file: Opt<String>,
 }
 
@@ -237,6 +247,9 @@ impl RawConfig {
         let mut root = Section { path: String::new(), table };
         let [mut auth, mut log, mut peer, mut edge, mut admin, mut provider, mut trust] =
             ["auth", "log", "peer", "edge", "admin", "provider", "trust"].map(|name| root.section(name, m));
+        let mut health = root.section("health", m);
+        let mut policy = root.section("policy", m);
+        let mut renewal = root.section("renewal", m);
         let members = root.sections("member", m).into_iter().map(|s| RawMember::read(s, m)).collect();
         let clients = root.sections("client", m).into_iter().map(|s| RawClient::read(s, m)).collect();
         let admin_tokens = admin.sections("token", m).into_iter().map(|s| RawToken::read(s, m)).collect();
@@ -265,10 +278,16 @@ impl RawConfig {
             provider_ca_file: provider.text("ca-file", m),
             provider_certificate_file: provider.text("certificate-file", m),
             provider_key_file: provider.text("key-file", m),
+            health_listen: health.text("listen", m),
+            policy_succession: policy.text("succession", m),
             status_freshness: trust.with_unit("status-freshness", "1h", m),
             status_grace: trust.with_unit("status-grace", "12h", m),
             status_fetch_interval: trust.with_unit("status-fetch-interval", "20m", m),
+            renewal_automatic: renewal.flag("automatic", m),
+            renewal_overlap: renewal.with_unit("overlap", "24h", m),
+            renewal_settle: renewal.with_unit("settle", "1m", m),
         };
+        renewal.finish(&["automatic", "overlap", "settle"], m);
         root.finish(&ROOT_KEYS, m);
         auth.finish(&["key", "certificate-file"], m);
         log.finish(&["key"], m);
@@ -284,12 +303,14 @@ impl RawConfig {
         edge.finish(&edge_keys, m);
         admin.finish(&["listen", "allow-network", "[[token]]"], m);
         provider.finish(&["ca-file", "certificate-file", "key-file"], m);
+        health.finish(&["listen"], m);
+        policy.finish(&["succession"], m);
         trust.finish(&["status-freshness", "status-grace", "status-fetch-interval"], m);
         Some(raw)
     }
 }
 
-const ROOT_KEYS: [&str; 14] = [
+const ROOT_KEYS: [&str; 17] = [
     "config-version",
     "node",
     "data-folder",
@@ -304,6 +325,9 @@ const ROOT_KEYS: [&str; 14] = [
     "[admin]",
     "[provider]",
     "[trust]",
+    "[policy]",
+    "[health]",
+    "[renewal]",
 ];
 
 impl RawMember {
@@ -336,9 +360,10 @@ impl RawToken {
         let raw = Self {
             name: section.text("name", m),
             role: section.text("role", m),
+            member: section.text("member", m),
             token_file: section.text("token-file", m),
         };
-        section.finish(&["name", "role", "token-file"], m);
+        section.finish(&["name", "role", "member", "token-file"], m);
         raw
     }
 }

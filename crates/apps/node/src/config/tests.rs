@@ -91,7 +91,7 @@ subsystems = 'x'
         ("admin.token[1].name: ", "write 1 to 64 characters"),
         ("admin.token[1].role: ", "role = \"administrator\""),
         ("admin.token[1].token-file: ", "token-file = \"admin-token\""),
-        ("admin.token[1].token: ", "known are name, role, token-file"),
+        ("admin.token[1].token: ", "known are name, role, member, token-file"),
         ("trust.status-freshness: ", "like \"1h\""),
         ("trust.status-fetch-interval: ", "shorter than status-freshness"),
         ("member[1].subsystems: ", "write only the last part"),
@@ -314,4 +314,50 @@ mod files {
         }
         assert_eq!(error.mistakes.len(), 11, "{error}");
     }
+}
+
+#[test]
+fn health_has_a_door_of_its_own_only_when_it_is_given_one() {
+    assert_eq!(parse(SHORT).unwrap().health.listen, None);
+    assert_eq!(parse(&format!("{SHORT}[health]\nlisten = 'off'\n")).unwrap().health.listen, None);
+    let config = parse(&format!("{SHORT}[health]\nlisten = '0.0.0.0:4005'\n")).unwrap();
+    assert_eq!(config.health.listen, Some(([0, 0, 0, 0], 4005).into()));
+    assert_eq!(parse(&config.to_toml()).unwrap(), config);
+    for (extra, told) in [
+        ("[health]\nlisten = 'here'", "health.listen: "),
+        ("[health]\nlisten = '127.0.0.1:4000'", "is also admin.listen"),
+        ("[health]\nport = 1", "known are listen"),
+    ] {
+        let problems = problems(&format!("{SHORT}{extra}\n"));
+        assert!(problems.len() == 1 && problems[0].contains(told), "{extra}: {problems:#?}");
+    }
+}
+
+#[test]
+fn a_token_may_be_limited_to_a_hosted_member_and_to_no_other() {
+    let token = |rest: &str| {
+        format!("{SHORT}[[admin.token]]\nname = 'a'\nrole = 'auditor'\ntoken-file = 't'\n{rest}\n")
+    };
+    let config = parse(&token("member = 'VN/GOV/H26'")).unwrap();
+    assert_eq!(config.admin.tokens[0].member, Some("VN/GOV/H26".parse().unwrap()));
+    assert_eq!(parse(&config.to_toml()).unwrap(), config);
+    assert_eq!(parse(&token("")).unwrap().admin.tokens[0].member, None);
+    for (rest, told) in [
+        ("member = 'VN/GOV/H49'", "VN/GOV/H49 is not a [[member]] of this node"),
+        ("member = 'H26'", "is not understood"),
+        ("member = 3", "must be a text"),
+    ] {
+        let problems = problems(&token(rest));
+        assert!(problems.len() == 1 && problems[0].contains(told), "{rest}: {problems:#?}");
+    }
+}
+
+#[test]
+fn successors_get_rights_by_themselves_only_when_the_file_says_so() {
+    assert_eq!(parse(SHORT).unwrap().policy.succession, SuccessionPolicy::Ask);
+    let config = parse(&format!("{SHORT}[policy]\nsuccession = 'automatic'\n")).unwrap();
+    assert_eq!(config.policy.succession, SuccessionPolicy::Automatic);
+    assert_eq!(parse(&config.to_toml()).unwrap(), config);
+    let problems = problems(&format!("{SHORT}[policy]\nsuccession = 'yes'\n"));
+    assert!(problems.len() == 1 && problems[0].contains("policy.succession: "), "{problems:#?}");
 }

@@ -92,6 +92,9 @@ impl NodeConfig {
                 quoted(&token.name),
                 token.role.as_str()
             );
+            if let Some(member) = &token.member {
+                let _ = writeln!(t, "member = {}", quoted(member.as_str()));
+            }
             let _ = writeln!(t, "token-file = {}", short(&token.token_file));
         }
         if self.provider.ca_file.is_some() || self.provider.identity.is_some() {
@@ -108,6 +111,13 @@ impl NodeConfig {
         let _ = writeln!(t, "\n[trust]\nstatus-freshness = \"{}\"", Span(trust.status_freshness));
         let _ = writeln!(t, "status-grace = \"{}\"", Span(trust.status_grace));
         let _ = writeln!(t, "status-fetch-interval = \"{}\"", Span(trust.status_fetch_interval));
+        let renewal = &self.renewal;
+        let _ = writeln!(t, "\n[renewal]\nautomatic = {}", renewal.automatic);
+        let _ = writeln!(t, "overlap = \"{}\"\nsettle = \"{}\"", Span(renewal.overlap), Span(renewal.settle));
+        let _ = writeln!(t, "\n[policy]\nsuccession = \"{}\"", self.policy.succession.as_str());
+        if let Some(listen) = self.health.listen {
+            let _ = writeln!(t, "\n[health]   # monitoring\nlisten = \"{listen}\"");
+        }
         t
     }
 }

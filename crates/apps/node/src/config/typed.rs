@@ -19,8 +19,8 @@ use super::mistakes::Mistakes;
 use super::raw::{Opt, RawConfig, RawMember, RawToken};
 use super::units::Span;
 use super::{
-    AdminSettings, AdminToken, HostedMember, KeyAndCertificate, NodeConfig, PeerSettings, ProviderSettings,
-    TrustSettings, default_sign_key,
+    AdminSettings, AdminToken, HealthSettings, HostedMember, KeyAndCertificate, NodeConfig, PeerSettings,
+    PolicySettings, ProviderSettings, RenewalSettings, SuccessionPolicy, TrustSettings, default_sign_key,
 };
 
 const MINUTE: u64 = 60;
@@ -46,14 +46,17 @@ pub(super) fn typed(raw: &RawConfig, path: &Path, m: &mut Mistakes) -> Option<No
     };
     let edge = edge(raw, base, m);
     let clients = clients(raw, base, &members, edge.https.is_some(), m);
-    let admin = admin(raw, base, m);
+    let admin = admin(raw, base, &members, m);
     let trust = trust(raw, m);
+    let health_off = raw.health_listen.get().is_none_or(|text| text == "off");
+    let health = HealthSettings { listen: (!health_off).then(|| address(&raw.health_listen, 4005, m)) };
     distinct_addresses(
         &[
             (&raw.peer_listen, Some(peer.listen)),
             (&raw.edge_listen, edge.listen),
             (&raw.edge_https_listen, edge.https.as_ref().map(|https| https.listen)),
             (&raw.admin_listen, Some(admin.listen)),
+            (&raw.health_listen, health.listen),
         ],
         m,
     );
@@ -75,6 +78,13 @@ pub(super) fn typed(raw: &RawConfig, path: &Path, m: &mut Mistakes) -> Option<No
         admin,
         provider: provider(raw, base, m),
         trust,
+        renewal: RenewalSettings {
+            automatic: raw.renewal_automatic.get().copied().unwrap_or(true),
+            overlap: span(&raw.renewal_overlap, 24 * HOUR, 1..=30 * 24 * HOUR, m),
+            settle: span(&raw.renewal_settle, MINUTE, 0..=24 * HOUR, m),
+        },
+        policy: policy(raw, m),
+        health,
     })
 }
 
@@ -141,7 +151,7 @@ fn span(opt: &Opt<String>, default: u64, seconds: RangeInclusive<u64>, m: &mut M
     value.0
 }
 
-fn admin(raw: &RawConfig, base: &Path, m: &mut Mistakes) -> AdminSettings {
+fn admin(raw: &RawConfig, base: &Path, members: &[HostedMember], m: &mut Mistakes) -> AdminSettings {
     let listen = address(&raw.admin_listen, 4000, m);
     let allow_network = raw.admin_allow_network.get().copied().unwrap_or(false);
     if !allow_network && !listen.ip().is_loopback() {
@@ -151,7 +161,8 @@ fn admin(raw: &RawConfig, base: &Path, m: &mut Mistakes) -> AdminSettings {
         );
         m.add(&raw.admin_listen.key, problem);
     }
-    let tokens: Vec<AdminToken> = raw.admin_tokens.iter().filter_map(|t| token(t, base, m)).collect();
+    let tokens: Vec<AdminToken> =
+        raw.admin_tokens.iter().filter_map(|t| token(t, base, members, m)).collect();
     let mut names = BTreeSet::new();
     for (raw, token) in raw.admin_tokens.iter().filter(|t| t.name.get().is_some()).zip(&tokens) {
         if !names.insert(&token.name) {
@@ -161,7 +172,7 @@ fn admin(raw: &RawConfig, base: &Path, m: &mut Mistakes) -> AdminSettings {
     AdminSettings { listen, allow_network, tokens }
 }
 
-fn token(raw: &RawToken, base: &Path, m: &mut Mistakes) -> Option<AdminToken> {
+fn token(raw: &RawToken, base: &Path, members: &[HostedMember], m: &mut Mistakes) -> Option<AdminToken> {
     let name = raw.name.required("name = \"ops\"", m);
     let fit = |b: u8| b.is_ascii_alphanumeric() || b"._-@".contains(&b);
     if let Some(name) = name.filter(|n| n.len() > 64 || !n.bytes().all(fit) || RESERVED.contains(&n.as_str()))
@@ -182,7 +193,33 @@ fn token(raw: &RawToken, base: &Path, m: &mut Mistakes) -> Option<AdminToken> {
         found
     });
     let file = raw.token_file.required("token-file = \"admin-token\"", m);
-    Some(AdminToken { name: name?.clone(), role: role?, token_file: base.join(file?) })
+    let member = member_of_token(raw, members, m)?;
+    Some(AdminToken { name: name?.clone(), role: role?, member, token_file: base.join(file?) })
+}
+
+/// The member to which the token is limited. `None` is a mistake: a limit that is not understood must not be none.
+fn member_of_token(raw: &RawToken, members: &[HostedMember], m: &mut Mistakes) -> Option<Option<MemberId>> {
+    if !raw.member.is_given() {
+        return Some(None);
+    }
+    let member: MemberId = raw.member.identified("member = \"VN/GOV/H26\"", m)?;
+    if !members.iter().any(|hosted| hosted.id == member) {
+        m.add(&raw.member.key, format!("{member} is not a [[member]] of this node"));
+    }
+    Some(Some(member))
+}
+
+fn policy(raw: &RawConfig, m: &mut Mistakes) -> PolicySettings {
+    let all = [SuccessionPolicy::Ask, SuccessionPolicy::Automatic];
+    let succession = match raw.policy_succession.get() {
+        None => SuccessionPolicy::default(),
+        Some(text) => all.into_iter().find(|policy| policy.as_str() == text).unwrap_or_else(|| {
+            let like = "write succession = \"ask\" or succession = \"automatic\"";
+            m.add(&raw.policy_succession.key, format!("{text:?} is not understood; {like}"));
+            SuccessionPolicy::default()
+        }),
+    };
+    PolicySettings { succession }
 }
 
 fn trust(raw: &RawConfig, m: &mut Mistakes) -> TrustSettings {

@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop where it stands")]
 #![allow(missing_docs, reason = "a test")]
 
+mod code_lists;
+mod codes;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -15,6 +18,8 @@ use truc_directory_sync::{DirectorySync, HighestSeen, SyncConfig};
 use truc_governance::TrustChange;
 use truc_model::{Clock, Fingerprint, MemberId, SystemClock};
 use truc_registry::*;
+
+mod ceremony;
 
 struct Ca {
     issuer: Issuer<'static, KeyPair>,

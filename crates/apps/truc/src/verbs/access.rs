@@ -1,13 +1,17 @@
 //! `truc access …`: who may call the services of a running node.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use truc_admin::{AccessEntry, AccessFilter, AdminClient, Grant, GroupFilter, NewGroup};
 use truc_directory::GroupMember;
-use truc_model::{InvalidId, ServiceId, SubsystemId};
-use truc_policy::{GroupCode, MethodPattern, PathGlob, RightId, Subject};
+use truc_model::{InvalidId, ServiceId, SubsystemId, Timestamp};
+use truc_policy::{Conditions, GroupCode, Hours, MethodPattern, PathGlob, RightId, Subject};
+
+use super::access_check::Check;
+use super::access_succession::Succession;
 
 use super::target::Target;
 use crate::out;
@@ -142,18 +146,20 @@ impl Group {
 pub(crate) enum Access {
     /// Grant a right; it takes effect at once
     #[command(
-        after_help = "Example:\n  truc access grant VN/GOV/G01/csdl-dancu/tra-cuu-cong-dan --to VN/GOV/H26/mot-cua-so-1 --method POST --path /cong-dan/tra-cuu"
+        after_help = "Example:\n  truc access grant VN/GOV/G01/csdl-dancu/tra-cuu-cong-dan --to VN/GOV/H26/mot-cua-so-1 --method POST --path /cong-dan/tra-cuu\n  truc access grant VN/GOV/G01/csdl-dancu/ho-tich --to GROUP:mot-cua --require-legal-basis --hours 'mon-fri 07:30-17:00' --expires 2027-01-01"
     )]
     Grant {
         #[command(flatten)]
         right: RightArgs,
+        #[command(flatten)]
+        conditions: ConditionArgs,
         #[command(flatten)]
         target: Target,
         /// Print the right as one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Take a right back, by its id or by what it says
+    /// Take a right back, by its id or by what it says; conditions are left out, and rights that differ in them only need the id
     #[command(
         after_help = "Example:\n  truc access revoke --id 5a0c9b1f5a0c9b1f5a0c9b1f5a0c9b1f\n  truc access revoke VN/GOV/G01/csdl-dancu/tra-cuu-cong-dan --to VN/GOV/H26/mot-cua-so-1"
     )]
@@ -191,8 +197,11 @@ pub(crate) enum Access {
         #[arg(long)]
         json: bool,
     },
+    Check(Box<Check>),
     #[command(subcommand)]
     Group(Group),
+    #[command(subcommand)]
+    Succession(Succession),
 }
 
 #[derive(Args)]
@@ -210,19 +219,63 @@ pub(crate) struct RightArgs {
     path: PathGlob,
 }
 
+/// What a right asks beside who, how and where.
+#[derive(Args)]
+pub(crate) struct ConditionArgs {
+    /// A call under it must name the officer (X-Road-UserId)
+    #[arg(long)]
+    require_officer: bool,
+    /// A call under it must state its purpose (Truc-Purpose)
+    #[arg(long)]
+    require_purpose: bool,
+    /// A call under it must state its legal basis (Truc-Legal-Basis)
+    #[arg(long)]
+    require_legal_basis: bool,
+    /// It holds in these hours only, in the time of Việt Nam (UTC+7)
+    #[arg(long, value_name = "HOURS")]
+    hours: Option<Hours>,
+    /// It ends at this moment: UTC like 2027-01-01T00:00:00.000Z, or time of Việt Nam like 2027-01-01 or 2027-01-01T08:00
+    #[arg(long, value_parser = moment, value_name = "TIME")]
+    expires: Option<Timestamp>,
+}
+
+impl From<ConditionArgs> for Conditions {
+    fn from(args: ConditionArgs) -> Self {
+        let ConditionArgs { require_officer, require_purpose, require_legal_basis, hours, expires } = args;
+        Self { require_officer, require_purpose, require_legal_basis, hours, expires }
+    }
+}
+
+/// For clap: a moment in UTC with milliseconds, or a day or minute in the time of Việt Nam.
+pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
+    const AHEAD: Duration = Duration::from_secs(7 * 3600);
+    let local = match text.len() {
+        10 => format!("{text}T00:00:00.000Z"),
+        16 => format!("{text}:00.000Z"),
+        _ => return text.parse().map_err(|e: truc_model::InvalidTimestamp| e.to_string()),
+    };
+    let there: Result<Timestamp, _> = local.parse();
+    there
+        .map(|moment| moment.minus(AHEAD))
+        .map_err(|_| "write a day like 2027-01-01, or a minute like 2027-01-01T08:00".to_owned())
+}
+
 impl Access {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         match self {
-            Self::Grant { right, target, json } => {
+            Self::Grant { right, conditions, target, json } => {
                 let RightArgs { service, to: subject, method, path } = right;
                 let client = target.client().await?;
-                let entry = client.grant(&Grant { subject, service, method, path }).await?;
+                let entry = client
+                    .grant(&Grant { subject, service, method, path, conditions: conditions.into() })
+                    .await?;
                 show(&entry, json)?;
                 warn_of_stranger(&client, &entry.subject).await;
             }
             Self::Revoke { id: Some(id), target, .. } => target.client().await?.revoke(id).await?,
             Self::Revoke { service: Some(service), to: Some(subject), method, path, target, .. } => {
-                target.client().await?.revoke_same(&Grant { subject, service, method, path }).await?;
+                let said = Grant { subject, service, method, path, conditions: Conditions::default() };
+                target.client().await?.revoke_same(&said).await?;
             }
             Self::Revoke { .. } => bail!("name the right by --id, or by its service and --to"),
             Self::List { service, to: subject, target, json } => {
@@ -230,7 +283,9 @@ impl Access {
                     show(&entry, json)?;
                 }
             }
+            Self::Check(verb) => return Box::pin(verb.run()).await,
             Self::Group(verb) => Box::pin(verb.run()).await?,
+            Self::Succession(verb) => Box::pin(verb.run()).await?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -260,6 +315,37 @@ fn show(entry: &AccessEntry, json: bool) -> anyhow::Result<()> {
     if json {
         return out::json(entry);
     }
-    let AccessEntry { id, subject, service, method, path } = entry;
-    Ok(out::line(format!("{id}\t{subject}\t{service}\t{method} {path}"))?)
+    Ok(out::line(right_line(entry))?)
+}
+
+/// A right in one line.
+pub(crate) fn right_line(entry: &AccessEntry) -> String {
+    let AccessEntry { id, subject, service, method, path, conditions, by_succession_of } = entry;
+    let mut line = format!("{id}\t{subject}\t{service}\t{method} {path}");
+    if !conditions.is_none() {
+        line.push_str(&format!("\t{conditions}"));
+    }
+    if let Some(member) = by_succession_of {
+        line.push_str(&format!("\tby succession of {member}"));
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_of_viet_nam_unless_they_say_utc() {
+        for (text, told) in [
+            ("2027-01-01", "2026-12-31T17:00:00.000Z"),
+            ("2027-01-01T08:30", "2027-01-01T01:30:00.000Z"),
+            ("2027-01-01T08:30:00.000Z", "2027-01-01T08:30:00.000Z"),
+        ] {
+            assert_eq!(moment(text).unwrap().to_string(), told);
+        }
+        for bad in ["", "today", "2027-13-01", "2027-01-01T08:61", "2027-01-01T08:30Z"] {
+            assert!(moment(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -1,13 +1,26 @@
 //! One file per family of verbs.
 
 pub(crate) mod access;
+mod access_check;
+mod access_succession;
 pub(crate) mod call;
+pub(crate) mod code_lists;
 pub(crate) mod demo;
 pub(crate) mod evidence;
 pub(crate) mod node;
+mod node_apply;
+mod node_backup;
+mod node_enroll;
+mod node_request;
 pub(crate) mod pki;
 pub(crate) mod register;
 pub(crate) mod registry;
+pub(crate) mod registry_backup;
+pub(crate) mod registry_codes;
+mod registry_member;
+mod registry_node;
+mod registry_request;
+pub(crate) mod registry_root;
 pub(crate) mod registry_trust;
 pub(crate) mod service;
 mod service_endpoints;

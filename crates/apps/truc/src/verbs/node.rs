@@ -7,10 +7,13 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use serde_json::json;
-use truc_model::{Clock as _, MemberId, NodeId, SubsystemId, SystemClock};
+use truc_model::{Clock as _, Digest, MemberId, NodeId, SubsystemId, SystemClock};
 use truc_node::InitOptions;
 use truc_node::config::NodeConfig;
 
+use super::node_backup::{Backup, Restore};
+use super::node_enroll::{Enroll, Renew};
+use super::node_request::Ask;
 use super::{blocking, clock};
 use crate::out;
 use crate::stop::Until;
@@ -36,6 +39,9 @@ pub(crate) enum Node {
         /// The registry's anchor file, to be copied into the folder
         #[arg(long, value_name = "FILE")]
         anchor: Option<PathBuf>,
+        /// The anchor file's SHA-256 as the registry's operator told it by another way; another file is refused
+        #[arg(long, value_name = "HEX", requires = "anchor")]
+        anchor_sha256: Option<Digest>,
         /// Where other nodes connect [default: 127.0.0.1:5500]
         #[arg(long, value_name = "ADDRESS")]
         peer_listen: Option<SocketAddr>,
@@ -49,6 +55,14 @@ pub(crate) enum Node {
         #[arg(long)]
         json: bool,
     },
+    #[command(
+        after_help = "Example:\n  truc node enroll --config node.toml --invitation-file invitation --address ss1.hanoi.gov.vn:5500"
+    )]
+    Enroll(Enroll),
+    #[command(subcommand)]
+    Request(Ask),
+    #[command(after_help = "Example:\n  truc node renew --config node.toml --auth")]
+    Renew(Renew),
     /// Run a node until it is told to stop
     #[command(after_help = "Example:\n  truc node run --config node.toml")]
     Run {
@@ -61,6 +75,8 @@ pub(crate) enum Node {
         #[arg(long)]
         json: bool,
     },
+    Export(super::node_apply::Export),
+    Apply(super::node_apply::Apply),
     /// Check a configuration file and everything it names; every mistake is told at once
     #[command(after_help = "Example:\n  truc node check-config --config node.toml")]
     CheckConfig {
@@ -74,25 +90,45 @@ pub(crate) enum Node {
         #[arg(long)]
         json: bool,
     },
+    Backup(Backup),
+    Restore(Restore),
 }
 
 impl Node {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         match self {
-            Self::Init { dir, node, subsystems, anchor, peer_listen, edge_listen, admin_listen, json } => {
+            Self::Init {
+                dir,
+                node,
+                subsystems,
+                anchor,
+                anchor_sha256,
+                peer_listen,
+                edge_listen,
+                admin_listen,
+                json,
+            } => {
                 let options = InitOptions {
                     folder: dir,
                     node,
                     members: by_member(subsystems),
                     anchor,
+                    anchor_sha256,
                     peer_listen,
                     edge_listen,
                     admin_listen,
                 };
                 init(options, json).await
             }
+            Self::Enroll(verb) => verb.run().await,
+            Self::Request(verb) => verb.run().await,
+            Self::Renew(verb) => verb.run().await,
             Self::Run { config, until, json } => run(config, &until, json).await,
+            Self::Export(verb) => verb.run().await,
+            Self::Apply(verb) => verb.run().await,
             Self::CheckConfig { config, text_only, json } => check(config, text_only, json).await,
+            Self::Backup(verb) => verb.run().await.map(|()| ExitCode::SUCCESS),
+            Self::Restore(verb) => verb.run().await.map(|()| ExitCode::SUCCESS),
         }
     }
 }
@@ -113,22 +149,23 @@ async fn init(options: InitOptions, json: bool) -> anyhow::Result<ExitCode> {
             made.sign_requests.iter().map(|(member, file)| (member.to_string(), file)).collect();
         out::json(&json!({
             "config": made.config.path, "node": made.config.node.to_string(), "logKey": log_key,
-            "authRequest": made.auth_request, "signRequests": requests,
+            "anchorSha256": made.anchor_sha256, "authRequest": made.auth_request, "signRequests": requests,
         }))?;
         return Ok(ExitCode::SUCCESS);
     }
     out::line(format!("configuration  {}", made.config.path.display()))?;
     out::line(format!("log key        {log_key}"))?;
+    if let Some(digest) = made.anchor_sha256 {
+        out::line(format!("anchor SHA-256 {digest}"))?;
+    }
     out::line(format!("auth request   {}", made.auth_request.display()))?;
     for (member, file) in &made.sign_requests {
         out::line(format!("sign request   {} ({member})", file.display()))?;
     }
     out::note(
-        "Next: have the requests signed by an approved CA, put the certificates where node.toml says, have node and certificates",
+        "Next: truc node enroll with the registrar's invitation. With an external CA, first have the requests signed by it and",
     );
-    out::note(
-        "registered (truc registry node add, truc registry certificate add), then run truc node check-config.",
-    );
+    out::note("put the certificates where node.toml says. (docs/operate/enrol-node.md)");
     Ok(ExitCode::SUCCESS)
 }
 

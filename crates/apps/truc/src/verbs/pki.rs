@@ -11,7 +11,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use truc_keystores::Passphrase;
 use truc_model::{MemberId, NodeId};
-use truc_pki::{InitOptions, IssuedCertificate, PkiConfig, RevocationReason, Serial};
+use truc_pki::{InitOptions, IssuedCertificate, Listening, PkiConfig, RevocationReason, Serial};
 use truc_trust::Certificate;
 
 use super::{blocking, clock, read};
@@ -36,6 +36,10 @@ pub(crate) enum Pki {
         /// Where it listens
         #[arg(long, default_value = "127.0.0.1:8880", value_name = "ADDRESS")]
         listen: SocketAddr,
+        /// Issue over HTTP too, on this address of this machine, with a token file that is made: for the registry, which then has
+        /// certificates made while it approves
+        #[arg(long, value_name = "ADDRESS")]
+        issuing: Option<SocketAddr>,
         /// Common name of the CA
         #[arg(long)]
         name: Option<String>,
@@ -175,8 +179,8 @@ pub(crate) struct Wish {
 impl Pki {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         match self {
-            Self::Init { dir, public_url, listen, name, json } => {
-                let mut options = InitOptions::default();
+            Self::Init { dir, public_url, listen, issuing, name, json } => {
+                let mut options = InitOptions { issuing, ..InitOptions::default() };
                 options.name = name.unwrap_or(options.name);
                 let made = Box::pin(truc_pki::Pki::init_folder(&dir, listen, &public_url, &options, clock()));
                 let pki = made.await?;
@@ -185,7 +189,8 @@ impl Pki {
                     let base = public_url.trim_end_matches('/');
                     out::json(&json!({
                         "config": file("pki.toml"), "ca": file("ca.pem"), "tsa": file("tsa.pem"),
-                        "ocspUrl": format!("{base}/ocsp"), "crlUrl": format!("{base}/crl"), "tsaUrl": format!("{base}/tsa"),
+                        "ocspUrl": format!("{base}/ocsp"), "crlUrl": format!("{base}/crl"), "tsaUrl": format!("{base}/tsa"), "issuing": issuing,
+                        "issuingToken": issuing.map(|_| file("issuing-token")),
                     }))?;
                 } else {
                     out::data(pki.ca_pem()?.as_bytes())?;
@@ -196,9 +201,13 @@ impl Pki {
                 ));
             }
             Self::Run { at, until, json } => {
-                let ready = move |address: SocketAddr| {
-                    out::note(format!("the pilot PKI is up: {address}"));
-                    if json && let Err(error) = out::json(&json!({ "listen": address })) {
+                let ready = move |at: Listening| {
+                    out::note(format!("the pilot PKI is up: {}", at.public));
+                    if let Some(issuing) = at.issuing {
+                        out::note(format!("it issues on {issuing}"));
+                    }
+                    let told = json!({ "listen": at.public, "issuing": at.issuing });
+                    if json && let Err(error) = out::json(&told) {
                         out::note(error);
                     }
                 };
@@ -265,7 +274,7 @@ fn pem(der: &[u8]) -> String {
 }
 
 fn show(certificate: &IssuedCertificate, json: bool) -> anyhow::Result<()> {
-    let IssuedCertificate { serial, usage, subject, not_after, fingerprint, revoked } = certificate;
+    let IssuedCertificate { serial, usage, subject, not_after, fingerprint, revoked, .. } = certificate;
     if json {
         let revoked = revoked.map(|r| json!({ "at": r.at, "reason": r.reason }));
         return out::json(&json!({

@@ -9,12 +9,15 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use truc_directory::{PublicKey, Usage};
-use truc_model::{Fingerprint, MemberId, NodeId, SubsystemId};
-use truc_registry::{
-    AddAlias, AddMember, AddSubsystem, CloseMember, Continuation, Door, InitOptions, MoveNode, Outcome,
-    RegisterCertificate, RegisterNode, RenameMember, RevokeCertificate, Serve, StopServing, Verb,
-};
+use truc_model::{Fingerprint, MemberId};
+use truc_registry::{AddAlias, Door, InitOptions, Outcome, RegisterCertificate, RevokeCertificate, Verb};
 
+use super::registry_backup::{Backup, Restore};
+use super::registry_codes::Codes;
+use super::registry_member::{Member, Subsystem};
+use super::registry_node::NodeVerb;
+use super::registry_request::{Audit, Invitation, Request};
+use super::registry_root::{Root, public_key};
 use super::registry_trust::{Authority, Group};
 use super::{clock, host_port, read};
 use crate::out;
@@ -26,7 +29,7 @@ use crate::stop::Until;
 pub(crate) enum Registry {
     /// Make a new registry: keys, anchor, configuration, and the first, empty directory
     #[command(
-        after_help = "Example:\n  truc registry init --dir /var/lib/truc/registry --instance VN --public-address registry.example.vn:4001"
+        after_help = "Example:\n  truc registry init --dir /var/lib/truc/registry --instance VN --public-address registry.example.vn:4001\n  truc registry init --dir /var/lib/truc/registry --instance VN --public-address registry.example.vn:4001 --threshold 1 --root-public-key 3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
     )]
     Init {
         /// A new or empty folder
@@ -44,6 +47,12 @@ pub(crate) enum Registry {
         /// Where its admin API listens; a loopback address
         #[arg(long, default_value = "127.0.0.1:4000", value_name = "ADDRESS")]
         admin_listen: SocketAddr,
+        /// A root key that is kept elsewhere, in hexadecimal; all of them, with --threshold. Without any, a pilot's one root key is made here
+        #[arg(long = "root-public-key", value_name = "HEX", value_parser = public_key, requires = "threshold")]
+        root_keys: Vec<PublicKey>,
+        /// How many of the root keys must sign
+        #[arg(long, value_name = "K", requires = "root_keys")]
+        threshold: Option<u32>,
         /// Print what was made as one JSON object
         #[arg(long)]
         json: bool,
@@ -67,6 +76,12 @@ pub(crate) enum Registry {
     #[command(subcommand)]
     Node(NodeVerb),
     #[command(subcommand)]
+    Invitation(Invitation),
+    #[command(subcommand)]
+    Request(Request),
+    #[command(subcommand)]
+    Audit(Audit),
+    #[command(subcommand)]
     Certificate(Certificate),
     #[command(subcommand)]
     Authority(Authority),
@@ -75,7 +90,13 @@ pub(crate) enum Registry {
     #[command(subcommand)]
     Alias(Alias),
     #[command(subcommand)]
+    Codes(Codes),
+    #[command(subcommand)]
     Directory(DirectoryVerb),
+    #[command(subcommand)]
+    Root(Root),
+    Backup(Backup),
+    Restore(Restore),
 }
 
 /// Which registry.
@@ -84,6 +105,9 @@ pub(crate) struct At {
     /// The registry's configuration file
     #[arg(long, default_value = "registry.toml", value_name = "FILE")]
     pub(crate) config: PathBuf,
+    /// The token file of an officer, for a registry that runs [default: the administrator's]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
@@ -91,7 +115,7 @@ pub(crate) struct At {
 
 impl At {
     pub(crate) async fn door(&self) -> anyhow::Result<Door> {
-        Ok(Door::open(&self.config, clock()).await?)
+        Ok(Door::open_as(&self.config, self.token_file.as_deref(), clock()).await?)
     }
     /// Has the verb decided and tells what came of it.
     pub(crate) async fn apply<V: Verb>(&self, verb: V) -> anyhow::Result<()> {
@@ -108,157 +132,10 @@ impl At {
         ));
         Ok(())
     }
-    async fn members(&self) -> anyhow::Result<Vec<Value>> {
+    pub(crate) async fn members(&self) -> anyhow::Result<Vec<Value>> {
         let directory = self.door().await?.directory().await?;
         Ok(list(&directory, "members"))
     }
-}
-
-/// Members
-#[derive(Subcommand)]
-#[command(after_help = "Example:\n  truc registry member list")]
-pub(crate) enum Member {
-    /// Admit a member
-    #[command(
-        after_help = "Example:\n  truc registry member add VN/GOV/H26 --name-vi 'UBND thành phố Hà Nội' --name-en 'Hanoi'"
-    )]
-    Add {
-        /// Its id
-        id: MemberId,
-        /// Its name in Vietnamese
-        #[arg(long, value_name = "NAME")]
-        name_vi: String,
-        /// Its name in English
-        #[arg(long, value_name = "NAME")]
-        name_en: String,
-        #[command(flatten)]
-        at: At,
-    },
-    /// Change a member's names
-    #[command(
-        after_help = "Example:\n  truc registry member rename VN/GOV/G10 --name-vi 'Bộ Nông nghiệp và Môi trường' --name-en 'Ministry of Agriculture and Environment'"
-    )]
-    Rename {
-        /// Its id
-        id: MemberId,
-        /// Its name in Vietnamese
-        #[arg(long, value_name = "NAME")]
-        name_vi: String,
-        /// Its name in English
-        #[arg(long, value_name = "NAME")]
-        name_en: String,
-        #[command(flatten)]
-        at: At,
-    },
-    /// List the members
-    #[command(after_help = "Example:\n  truc registry member list --json")]
-    List {
-        #[command(flatten)]
-        at: At,
-    },
-    /// Close a member; callers are told its successor
-    #[command(
-        after_help = "Example:\n  truc registry member close VN/GOV/H10 --successor VN/GOV/H19 --continue VN/GOV/H10/mot-cua=VN/GOV/H19/mot-cua"
-    )]
-    Close {
-        /// Its id
-        id: MemberId,
-        /// Who takes over
-        #[arg(long, value_name = "MEMBER")]
-        successor: Option<MemberId>,
-        /// Which subsystem continues as which; several may be given
-        #[arg(long = "continue", value_name = "FROM=TO", value_parser = continuation)]
-        continuations: Vec<Continuation>,
-        #[command(flatten)]
-        at: At,
-    },
-}
-
-/// Information systems of members
-#[derive(Subcommand)]
-#[command(
-    after_help = "Example:\n  truc registry subsystem add VN/GOV/H26/mot-cua-so-1 --name 'Một cửa số 1'"
-)]
-pub(crate) enum Subsystem {
-    /// Register an information system
-    #[command(
-        after_help = "Example:\n  truc registry subsystem add VN/GOV/H26/mot-cua-so-1 --name 'Một cửa số 1'"
-    )]
-    Add {
-        /// Its id
-        id: SubsystemId,
-        /// What people call it
-        #[arg(long)]
-        name: String,
-        #[command(flatten)]
-        at: At,
-    },
-}
-
-/// Nodes
-#[derive(Subcommand)]
-#[command(after_help = "Example:\n  truc registry node list")]
-pub(crate) enum NodeVerb {
-    /// Register a node
-    #[command(
-        after_help = "Example:\n  truc registry node add VN/GOV/H26/ss1 --address node.hanoi.example.vn:5500 --log-key 3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c --serves VN/GOV/H26/mot-cua-so-1"
-    )]
-    Add {
-        /// Its id
-        id: NodeId,
-        /// host:port of its peer door
-        #[arg(long, value_name = "HOST:PORT", value_parser = host_port)]
-        address: String,
-        /// Its public log key in hexadecimal, as truc node init tells it
-        #[arg(long, value_name = "HEX", value_parser = log_key)]
-        log_key: PublicKey,
-        /// A subsystem it speaks for; several may be given
-        #[arg(long, value_name = "SUBSYSTEM")]
-        serves: Vec<SubsystemId>,
-        #[command(flatten)]
-        at: At,
-    },
-    /// List the nodes
-    #[command(after_help = "Example:\n  truc registry node list --json")]
-    List {
-        #[command(flatten)]
-        at: At,
-    },
-    /// Change where a node answers
-    #[command(
-        after_help = "Example:\n  truc registry node move VN/GOV/H26/ss1 --address node2.hanoi.example.vn:5500"
-    )]
-    Move {
-        /// Its id
-        id: NodeId,
-        /// host:port of its peer door
-        #[arg(long, value_name = "HOST:PORT", value_parser = host_port)]
-        address: String,
-        #[command(flatten)]
-        at: At,
-    },
-    /// Let a node speak for a subsystem
-    #[command(after_help = "Example:\n  truc registry node serve VN/GOV/H26/ss1 VN/GOV/H26/mot-cua-so-2")]
-    Serve {
-        /// The node
-        id: NodeId,
-        /// The subsystem
-        subsystem: SubsystemId,
-        #[command(flatten)]
-        at: At,
-    },
-    /// End that
-    #[command(
-        after_help = "Example:\n  truc registry node stop-serving VN/GOV/H26/ss1 VN/GOV/H26/mot-cua-so-2"
-    )]
-    StopServing {
-        /// The node
-        id: NodeId,
-        /// The subsystem
-        subsystem: SubsystemId,
-        #[command(flatten)]
-        at: At,
-    },
 }
 
 /// What a certificate is for.
@@ -341,9 +218,21 @@ pub(crate) enum DirectoryVerb {
 impl Registry {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         match self {
-            Self::Init { dir, instance, public_address, listen, admin_listen, json } => {
-                init(InitOptions { folder: dir, instance, listen, public_address, admin_listen }, json)
-                    .await?;
+            Self::Init {
+                dir,
+                instance,
+                public_address,
+                listen,
+                admin_listen,
+                root_keys,
+                threshold,
+                json,
+            } => {
+                let options = InitOptions { folder: dir, instance, listen, public_address, admin_listen };
+                match threshold {
+                    Some(threshold) => init_offline(options, threshold, root_keys, json).await?,
+                    None => init(options, json).await?,
+                }
             }
             Self::Run { config, until, json } => {
                 let ready = move |open: &truc_registry::Running| {
@@ -357,9 +246,10 @@ impl Registry {
                 Box::pin(truc_registry::run(&config, clock(), ready, until.token()?)).await?;
             }
             Self::Member(verb) => Box::pin(verb.run()).await?,
-            Self::Subsystem(Subsystem::Add { id, name, at }) => {
-                at.apply(AddSubsystem { id: id.to_string(), name }).await?;
-            }
+            Self::Subsystem(verb) => Box::pin(verb.run()).await?,
+            Self::Request(verb) => Box::pin(verb.run()).await?,
+            Self::Invitation(verb) => Box::pin(verb.run()).await?,
+            Self::Audit(verb) => return Box::pin(verb.run()).await,
             Self::Node(verb) => Box::pin(verb.run()).await?,
             Self::Certificate(verb) => verb.run().await?,
             Self::Authority(verb) => Box::pin(verb.run()).await?,
@@ -367,13 +257,36 @@ impl Registry {
             Self::Alias(Alias::Add { alias, member, at }) => {
                 at.apply(AddAlias { alias, member: member.to_string() }).await?;
             }
+            Self::Codes(verb) => return Box::pin(verb.run()).await,
             Self::Directory(DirectoryVerb::Show { at }) => {
                 let directory = at.door().await?.directory().await?;
                 if at.json { out::json(&directory)? } else { out::pretty(&directory)? }
             }
+            Self::Root(verb) => Box::pin(verb.run()).await?,
+            Self::Backup(verb) => Box::pin(verb.run()).await?,
+            Self::Restore(verb) => Box::pin(verb.run()).await?,
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+async fn init_offline(
+    options: InitOptions,
+    threshold: u32,
+    root_keys: Vec<PublicKey>,
+    json: bool,
+) -> anyhow::Result<()> {
+    let made = Box::pin(truc_registry::init_offline(options, threshold, root_keys, clock())).await?;
+    if json {
+        return out::json(&json!({ "config": made.config, "draft": made.draft }));
+    }
+    out::line(format!("configuration  {}", made.config.display()))?;
+    out::line(format!("to be signed   {}", made.draft.display()))?;
+    out::note(
+        "Take that file to the root keys (truc registry root sign), bring it back and install it (truc registry root install):",
+    );
+    out::note("this opens the instance and writes the anchor.");
+    Ok(())
 }
 
 async fn init(options: InitOptions, json: bool) -> anyhow::Result<()> {
@@ -384,6 +297,7 @@ async fn init(options: InitOptions, json: bool) -> anyhow::Result<()> {
     out::line(format!("configuration  {}", made.config.display()))?;
     out::line(format!("anchor         {}", made.anchor.display()))?;
     out::line(format!("root key       {}", made.root.display()))?;
+    out::note("This is a pilot's root: 1 key of 1, made on this machine. For more, see --root-public-key.");
     out::note(
         "Hand the anchor to every node by a way that can be trusted, and move the root key's folder to a medium that is kept offline:",
     );
@@ -391,85 +305,8 @@ async fn init(options: InitOptions, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-impl Member {
-    async fn run(self) -> anyhow::Result<()> {
-        match self {
-            Self::Add { id, name_vi, name_en, at } => {
-                at.apply(AddMember { id: id.to_string(), name_vi, name_en }).await
-            }
-            Self::Rename { id, name_vi, name_en, at } => {
-                at.apply(RenameMember { id: id.to_string(), name_vi, name_en }).await
-            }
-            Self::List { at } => {
-                for member in at.members().await? {
-                    if at.json {
-                        out::json(&member)?;
-                    } else {
-                        let text = |key: &str| plain(&member[key]);
-                        out::line(format!(
-                            "{}\t{}\t{}\t{}",
-                            text("id"),
-                            text("status"),
-                            text("nameVi"),
-                            text("nameEn")
-                        ))?;
-                    }
-                }
-                Ok(())
-            }
-            Self::Close { id, successor, continuations, at } => {
-                let successor = successor.map(|s| s.to_string());
-                at.apply(CloseMember { id: id.to_string(), successor, subsystems: continuations }).await
-            }
-        }
-    }
-}
-
 fn instance(text: &str) -> Result<String, String> {
     MemberId::new(text, "GOV", "X").map(|_| text.to_owned()).map_err(|e| e.to_string())
-}
-
-fn continuation(text: &str) -> Result<Continuation, String> {
-    let Some((from, to)) = text.split_once('=') else {
-        return Err("write FROM=TO, like VN/GOV/H10/mot-cua=VN/GOV/H19/mot-cua".to_owned());
-    };
-    let read = |text: &str| text.parse::<SubsystemId>().map_err(|e| e.to_string());
-    let (from, to) = (read(from)?, read(to)?);
-    Ok(Continuation { from: from.to_string(), to: to.to_string() })
-}
-
-impl NodeVerb {
-    async fn run(self) -> anyhow::Result<()> {
-        match self {
-            Self::Add { id, address, log_key, serves, at } => {
-                let serves = serves.iter().map(ToString::to_string).collect();
-                at.apply(RegisterNode { id: id.to_string(), address, log_key, serves }).await
-            }
-            Self::List { at } => {
-                for node in at.members().await?.iter().flat_map(|member| list(member, "nodes")) {
-                    if at.json {
-                        out::json(&node)?;
-                    } else {
-                        let serves: Vec<String> = list(&node, "serves").iter().map(plain).collect();
-                        out::line(format!(
-                            "{}\t{}\t{}",
-                            plain(&node["id"]),
-                            plain(&node["address"]),
-                            serves.join(" ")
-                        ))?;
-                    }
-                }
-                Ok(())
-            }
-            Self::Move { id, address, at } => at.apply(MoveNode { node: id.to_string(), address }).await,
-            Self::Serve { id, subsystem, at } => {
-                at.apply(Serve { node: id.to_string(), subsystem: subsystem.to_string() }).await
-            }
-            Self::StopServing { id, subsystem, at } => {
-                at.apply(StopServing { node: id.to_string(), subsystem: subsystem.to_string() }).await
-            }
-        }
-    }
 }
 
 impl Certificate {
@@ -492,19 +329,12 @@ async fn first_certificate(file: &Path) -> anyhow::Result<String> {
     Ok(text.split_at(end + END.len()).0.to_owned() + "\n")
 }
 
-fn log_key(text: &str) -> Result<PublicKey, String> {
-    let bytes = hex::decode(text).ok();
-    bytes
-        .and_then(|b| PublicKey::from_slice(&b))
-        .ok_or_else(|| "a log key is 32 bytes in hexadecimal, as truc node init tells it".to_owned())
-}
-
-fn list(value: &Value, key: &str) -> Vec<Value> {
+pub(crate) fn list(value: &Value, key: &str) -> Vec<Value> {
     value[key].as_array().cloned().unwrap_or_default()
 }
 
 /// An identifier as people write it: without the tag it is stored with.
-fn plain(value: &Value) -> String {
+pub(crate) fn plain(value: &Value) -> String {
     let text = value.as_str().unwrap_or_default();
     let tagged = text.split_once(':').filter(|(tag, _)| ["MEMBER", "SUBSYSTEM", "NODE"].contains(tag));
     tagged.map_or(text, |(_, plain)| plain).to_owned()

@@ -117,6 +117,9 @@ pub(crate) struct Add {
     /// Every call must state its purpose (Truc-Purpose)
     #[arg(long)]
     require_purpose: bool,
+    /// Every call must state its legal basis (Truc-Legal-Basis)
+    #[arg(long)]
+    require_legal_basis: bool,
     /// Calls change nothing at the provider: it may be called before both records are durable
     #[arg(long)]
     side_effect_free: bool,
@@ -167,6 +170,7 @@ impl Add {
         service.max_body = self.max_body.unwrap_or(service.max_body);
         service.require_officer = self.require_officer;
         service.require_purpose = self.require_purpose;
+        service.require_legal_basis = self.require_legal_basis;
         service.side_effect_free = self.side_effect_free;
         service.secret_headers = self.secret_headers.clone();
         Ok(service)
@@ -280,6 +284,7 @@ fn show(service: &ServiceDefinition, json: bool) -> anyhow::Result<()> {
     notes.extend((pins > 0).then(|| format!("{pins} pinned")));
     notes.extend(service.require_officer.then(|| "officer".to_owned()));
     notes.extend(service.require_purpose.then(|| "purpose".to_owned()));
+    notes.extend(service.require_legal_basis.then(|| "legal basis".to_owned()));
     notes.extend(service.side_effect_free.then(|| "side-effect free".to_owned()));
     notes.extend(service.disabled.as_ref().map(|notice| format!("paused: {notice}")));
     Ok(out::line(format!("{}\t{}\t{}", service.id, service.url, notes.join(", ")))?)

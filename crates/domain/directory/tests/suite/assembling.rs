@@ -119,7 +119,7 @@ fn a_container_may_carry_two_members_only_but_never_without_the_trust_part() {
 fn what_a_directory_was_assembled_from_assembles_again() {
     let bus = Bus::new();
     let first = bus.assemble().unwrap();
-    let raw = first.raw().clone();
+    let raw = first.raw();
     let store: std::collections::HashMap<_, _> = raw.parts().map(|(_, d, b)| (*d, b.clone())).collect();
     let head = SignedHead::parse(raw.signed_head()).unwrap();
     let again = Directory::assemble(&bus.anchor, raw.root_chain(), &head, |d| store.get(d).cloned()).unwrap();

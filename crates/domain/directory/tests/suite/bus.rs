@@ -61,6 +61,10 @@ pub(crate) fn member(code: &str, seed: u8) -> MemberEntry {
     }
 }
 
+fn listed(name: String, bytes: &Bytes) -> PartRef {
+    PartRef { name, digest: Digest::of(bytes), size: bytes.len() as u64 }
+}
+
 /// Everything a registry would publish.
 pub(crate) struct Bus {
     pub(crate) anchor: Anchor,
@@ -68,6 +72,10 @@ pub(crate) struct Bus {
     pub(crate) parts: Vec<(String, Bytes)>,
     pub(crate) head: Head,
     pub(crate) publishing: Key,
+    /// Whether members and groups are listed by index parts.
+    pub(crate) indexed: bool,
+    /// The index parts and the groups' own parts, made of `parts`.
+    pub(crate) made: Vec<(String, Bytes)>,
 }
 
 pub(crate) fn root(version: u64, threshold: u32, keys: &[&Key], publishing: &Key) -> Root {
@@ -149,23 +157,74 @@ impl Bus {
             issued: at("2026-11-21T03:00:00.000Z"),
             expires: at("2026-11-24T03:00:00.000Z"),
         };
-        let mut bus = Self { anchor, chain, parts, head, publishing: Key::new(2) };
+        let (indexed, made) = (false, vec![]);
+        let mut bus = Self { anchor, chain, parts, head, publishing: Key::new(2), indexed, made };
+        bus.relist();
+        bus
+    }
+
+    /// The same bus as a registry of today lists it.
+    pub(crate) fn indexed() -> Self {
+        let mut bus = Self { indexed: true, ..Self::new() };
         bus.relist();
         bus
     }
 
     /// Lists the parts in the head as they now are.
     pub(crate) fn relist(&mut self) {
+        self.made = if self.indexed { self.make() } else { vec![] };
+        self.list();
+    }
+
+    /// Lists them in the head without making index parts anew.
+    pub(crate) fn list(&mut self) {
         let roots = self.chain.iter().zip(1..).map(|(b, n)| (part::root(n), b.clone()));
-        let mut parts: Vec<PartRef> = self
-            .parts
-            .iter()
-            .cloned()
-            .chain(roots)
-            .map(|(name, b)| PartRef { name, digest: Digest::of(&b), size: b.len() as u64 })
-            .collect();
+        let own = |name: &str| name.starts_with("member/") || name == part::GROUPS;
+        let parts = self.parts.iter().filter(|(name, _)| !self.indexed || !own(name)).cloned();
+        let made = self.made.iter().filter(|(name, _)| !name.starts_with("group/")).cloned();
+        let mut parts: Vec<PartRef> =
+            parts.chain(made).chain(roots).map(|(name, b)| listed(name, &b)).collect();
         parts.sort_by(|a, b| a.name.cmp(&b.name));
         self.head.parts = parts;
+    }
+
+    fn make(&self) -> Vec<(String, Bytes)> {
+        let (v, instance) = (V1, "VN".to_owned());
+        let mut made = vec![];
+        let mut buckets = std::collections::BTreeMap::<String, Vec<MemberRef>>::new();
+        for (name, bytes) in self.parts.iter().filter(|(name, _)| name.starts_with("member/")) {
+            let id: truc_model::MemberId = name["member/".len()..].parse().unwrap();
+            let PartRef { digest, size, .. } = listed(String::new(), bytes);
+            buckets.entry(part::bucket(&id)).or_default().push(MemberRef { id, digest, size });
+        }
+        for (name, mut members) in buckets {
+            members.sort_by(|a, b| a.id.cmp(&b.id));
+            made.push((name, MemberIndex { v, instance: instance.clone(), members }.to_bytes()));
+        }
+        let groups = self.parts.iter().find(|(name, _)| name == part::GROUPS).unwrap().1.clone();
+        let groups: Groups = parse("the groups", &groups).unwrap();
+        let mut refs = vec![];
+        for Group { code, name, members } in groups.groups {
+            let instance = groups.instance.clone();
+            let bytes = GroupPart { v, instance, code: code.clone(), name, members }.to_bytes();
+            let PartRef { digest, size, .. } = listed(String::new(), &bytes);
+            made.push((part::group(&code), bytes));
+            refs.push(GroupRef { code, digest, size });
+        }
+        refs.sort_by(|a, b| a.code.cmp(&b.code));
+        made.push((part::GROUP_INDEX.to_owned(), GroupIndex { v, instance, groups: refs }.to_bytes()));
+        made
+    }
+
+    /// Puts another document in the place of one that was made, and lists it.
+    pub(crate) fn spoil(&mut self, name: &str, bytes: Bytes) {
+        self.made.retain(|(n, _)| n != name);
+        self.made.push((name.to_owned(), bytes));
+        self.list();
+    }
+
+    pub(crate) fn made(&self, name: &str) -> Bytes {
+        self.made.iter().find(|(n, _)| n == name).unwrap().1.clone()
     }
 
     pub(crate) fn set(&mut self, name: &str, bytes: Bytes) {
@@ -180,7 +239,12 @@ impl Bus {
     }
 
     pub(crate) fn store(&self) -> HashMap<Digest, Bytes> {
-        self.parts.iter().map(|(_, b)| (Digest::of(b), b.clone())).collect()
+        self.parts.iter().chain(&self.made).map(|(_, b)| (Digest::of(b), b.clone())).collect()
+    }
+
+    pub(crate) fn update(&self, before: &Directory) -> Result<Updated, DirectoryError> {
+        let store = self.store();
+        before.update(&self.chain, &self.signed(), |d| store.get(d).cloned())
     }
 
     pub(crate) fn assemble(&self) -> Result<Directory, DirectoryError> {

@@ -5,5 +5,8 @@
 mod assembling;
 mod bus;
 mod golden;
+mod indexed;
+mod lookups;
 mod mutated;
 mod rollback;
+mod updates;

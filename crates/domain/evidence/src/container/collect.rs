@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use truc_directory::{Endorsed, FormatError, SignedHead, TrustServices, part};
+use truc_directory::{Endorsed, FormatError, Head, MemberIndex, SignedHead, TrustServices, part};
 use truc_message::{Header, Kind, manifest};
 use truc_model::{Digest, MemberId, MessageId};
 use truc_trust::{Certificate, cms};
@@ -227,13 +227,33 @@ impl Gathering<'_> {
             self.exchange.supporting.insert(format!("{folder}{}", names::TRUST), trust);
         }
         for member in members(record) {
-            let Some(listed) = head.part(&part::member(&member)) else { continue };
+            let Some(listed) = self.listed(record, &head, &folder, &member).await? else { continue };
             // A third member that owns a node is stored only where the recording node had it.
-            if let Some(bytes) = self.store.artifact(listed.digest).await? {
-                self.exchange.supporting.insert(format!("{folder}{}", names::member(listed.digest)), bytes);
+            if let Some(bytes) = self.store.artifact(listed).await? {
+                self.exchange.supporting.insert(format!("{folder}{}", names::member(listed)), bytes);
             }
         }
         Ok(())
+    }
+
+    /// The digest of a member's part: as the head lists it, or as the index part does, which then goes in too.
+    async fn listed(
+        &mut self,
+        record: &StoredRecord,
+        head: &Head,
+        folder: &str,
+        member: &MemberId,
+    ) -> Result<Option<Digest>, ExportError> {
+        if let Some(listed) = head.part(&part::member(member)) {
+            return Ok(Some(listed.digest));
+        }
+        let Some(index) = head.part(&part::bucket(member)).map(|listed| listed.digest) else {
+            return Ok(None);
+        };
+        let Some(bytes) = self.store.artifact(index).await? else { return Ok(None) };
+        let listed = MemberIndex::parse(&bytes).map_err(|e| damaged(record, e))?;
+        self.exchange.supporting.insert(format!("{folder}{}", names::index(index)), bytes);
+        Ok(listed.find(member).map(|m| m.digest))
     }
 }
 

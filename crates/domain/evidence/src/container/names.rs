@@ -38,6 +38,11 @@ pub(super) fn root(version: u64) -> String {
     format!("root-{version}.json")
 }
 
+/// An index part, which lists members' parts.
+pub(super) fn index(digest: Digest) -> String {
+    format!("index-{digest}.json")
+}
+
 /// Member parts are named by digest: an identifier may hold characters that are awkward in file names and shells.
 pub(super) fn member(digest: Digest) -> String {
     format!("member-{digest}.json")

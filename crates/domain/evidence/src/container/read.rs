@@ -116,7 +116,8 @@ fn is_supporting(name: &str) -> bool {
     };
     let numbered = |n: &str| n.parse::<u64>().is_ok_and(|v| names::root(v) == file);
     let part = file.strip_suffix(".json").is_some_and(|stem| {
-        stem.strip_prefix("member-").is_some_and(digest) || stem.strip_prefix("root-").is_some_and(numbered)
+        let by_digest = stem.strip_prefix("member-").or_else(|| stem.strip_prefix("index-"));
+        by_digest.is_some_and(digest) || stem.strip_prefix("root-").is_some_and(numbered)
     });
     digest(head) && (file == names::HEAD || file == names::TRUST || part)
 }

@@ -95,6 +95,19 @@ fn one(out: &mut String, number: u32, folder: &str, files: &Files) {
         out,
         "# The publishing key must stand in publishingKeys of the last root; the digests of step 2 must stand in parts.",
     );
+    let index = format!("{folder}index-");
+    let indexed: Vec<&String> = files.keys().filter(|name| name.starts_with(&index)).collect();
+    if !indexed.is_empty() {
+        line(
+            out,
+            "# Tệp member-… không có trong parts thì phải có trong một tệp index-… mà giá trị băm của chính nó có trong parts:",
+        );
+        line(
+            out,
+            "# A member-… file that does not stand in parts must stand in an index-… file whose own digest stands there:",
+        );
+        indexed.iter().for_each(|name| put(out, format_args!("cat {name}; echo\n")));
+    }
     document(
         out,
         &Document {

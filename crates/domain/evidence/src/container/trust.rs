@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use truc_directory::{Directory, Usage, part};
+use truc_directory::{Directory, Usage};
 use truc_message::{CALL_LIFE, SKEW};
 use truc_model::{MemberId, Timestamp};
 use truc_trust::cms::SignedMessage;
@@ -71,9 +71,9 @@ fn check_head(message: &Message, local: &LocalPart, directory: &Directory) -> (C
     }
 }
 
-/// Whether the directory lists the member without the container carrying its part.
+/// Whether the container carries neither the member's part nor the proof that there is none.
 fn not_carried(directory: &Directory, member: &MemberId) -> bool {
-    directory.missing().contains(&part::member(member))
+    directory.lacks(member)
 }
 
 fn check_node(message: &Message, directory: &Directory) -> (CheckName, State, String) {

@@ -60,6 +60,13 @@ impl Recorder {
         Ok(unanswered(records).into_iter().map(|record| OpenRequest { record }).collect())
     }
 
+    /// Takes note that this node first ran at `started` on a journal restored from a backup: what came between the backup and then was claimed
+    /// by records that are lost. A request carried out then says that it was sent at most the skew after `started`, and its id
+    /// was made at most the skew after that; none of them is carried out again (protocol P6.3). Call it before any door opens.
+    pub fn restored(&self, started: Timestamp) {
+        self.claims.lost_until(started.plus(2 * Freshness::default().skew));
+    }
+
     /// As [`Recorder::claim`], for a request whose body took so long that an earlier claim may be forgotten: the journal
     /// knows whether it came before.
     ///

@@ -134,6 +134,8 @@ pub(crate) struct Plan {
     pub(crate) second_head: bool,
     /// One node is both ends: each half records both messages.
     pub(crate) both: bool,
+    /// The head lists members and groups through index parts.
+    pub(crate) indexed: bool,
     /// What the client's status was made after the sending, instead of before.
     pub(crate) status_later: Option<Duration>,
     /// The body of a signed refusal, instead of a response.
@@ -161,6 +163,7 @@ impl Default for Plan {
             unsigned: false,
             second_head: false,
             both: false,
+            indexed: false,
             status_later: None,
             refusal: None,
             noted: |_, _| {},
@@ -313,10 +316,27 @@ impl Plan {
             (part::member(&h26.id), h26.to_bytes()),
             (part::member(&h99.id), h99.to_bytes()),
         ];
-        let mut parts: Vec<PartRef> = named
-            .iter()
-            .map(|(name, b)| PartRef { name: name.clone(), digest: Digest::of(b), size: b.len() as u64 })
-            .collect();
+        let listed = |(name, b): &(String, Bytes)| PartRef {
+            name: name.clone(),
+            digest: Digest::of(b),
+            size: b.len() as u64,
+        };
+        let buckets: Vec<(String, Bytes)> = [&g01.id, &h26.id, &h99.id]
+            .map(|id| {
+                let part = named.iter().find(|(name, _)| *name == part::member(id)).map(listed).unwrap();
+                let member = MemberRef { id: id.clone(), digest: part.digest, size: part.size };
+                let index = MemberIndex { v: V1, instance: "VN".into(), members: vec![member] };
+                (part::bucket(id), index.to_bytes())
+            })
+            .into();
+        let groups = GroupIndex { v: V1, instance: "VN".into(), groups: vec![] };
+        let groups = (part::GROUP_INDEX.to_owned(), groups.to_bytes());
+        let mut parts: Vec<PartRef> = if self.indexed {
+            let direct = [0, 1, 3].map(|i| &named[i]);
+            direct.into_iter().chain([&groups]).chain(&buckets).map(listed).collect()
+        } else {
+            named.iter().map(listed).collect()
+        };
         parts.sort_by(|a, b| a.name.cmp(&b.name));
         let head = Head {
             v: V1,
@@ -334,8 +354,11 @@ impl Plan {
             SignedHead { v: V1, key: publishing.public().id(), signature: publishing.sign(&head), head };
         let head = Artifact::new(signed.to_bytes());
         // As the recorder does it: roots, trust part, the two members; nothing else.
-        let kept = [0, 1, 4, 5].map(|i| Artifact::new(named[i].1.clone()));
-        Published { artifacts: [vec![head.clone()], kept.to_vec()].concat(), head }
+        let mut kept = [0, 1, 4, 5].map(|i| Artifact::new(named[i].1.clone())).to_vec();
+        if self.indexed {
+            kept.extend(buckets.iter().take(2).map(|(_, bytes)| Artifact::new(bytes.clone())));
+        }
+        Published { artifacts: [vec![head.clone()], kept].concat(), head }
     }
 
     fn client_node(&self) -> &'static str {

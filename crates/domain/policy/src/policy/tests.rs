@@ -8,7 +8,7 @@ use super::*;
 use crate::judge::{Call, ServiceTarget};
 use crate::metaservice::Metaservice;
 use crate::service::{Endpoint, ServiceKind};
-use crate::{METASERVICE_BODY_LIMIT, MethodPattern, PathGlob};
+use crate::{Conditions, METASERVICE_BODY_LIMIT, MethodPattern, PathGlob};
 
 const SERVICE: &str = "VN/GOV/G01/csdl-dancu/tra-cuu";
 const DESK: &str = "VN/GOV/H26/mot-cua-so-1";
@@ -46,6 +46,8 @@ struct Try<'a> {
     query: Option<&'a str>,
     officer: bool,
     purpose: bool,
+    legal_basis: bool,
+    at: &'a str,
     body_len: u64,
 }
 const GOOD: Try<'static> = Try {
@@ -56,6 +58,8 @@ const GOOD: Try<'static> = Try {
     query: None,
     officer: true,
     purpose: true,
+    legal_basis: true,
+    at: "2026-11-23T03:00:00.000Z",
     body_len: 0,
 };
 
@@ -73,6 +77,8 @@ fn judge(policy: &Policy, t: &Try<'_>) -> Result<ServiceTarget, FaultCode> {
         query: t.query,
         officer: t.officer,
         purpose: t.purpose,
+        legal_basis: t.legal_basis,
+        at: t.at.parse().unwrap(),
         body_len: t.body_len,
     };
     let early = policy.early_with(&call, &in_group).map_err(|f| f.code);
@@ -174,6 +180,8 @@ fn conditions_come_after_the_right_and_in_order() {
         query: None,
         officer,
         purpose,
+        legal_basis: true,
+        at: GOOD.at.parse().unwrap(),
         body_len: 0,
     };
     assert_eq!(paused.judge_with(&call, &in_group).unwrap_err().detail, notice);
@@ -339,7 +347,9 @@ fn allowed_methods_shows_what_the_caller_has_rights_to() {
         let (method, path): (MethodPattern, PathGlob) = (method.parse().unwrap(), path.parse().unwrap());
         PolicyEvent::RightGranted(Right::new(subject.parse().unwrap(), petstore.clone(), method, path))
     };
-    let allowed = |p: &Policy, who: &str| p.allowed_with(&owner, &sub(who), &in_group)["service"].clone();
+    let allowed = |p: &Policy, who: &str| {
+        p.allowed_with(&owner, &sub(who), &in_group, GOOD.at.parse().unwrap())["service"].clone()
+    };
     let policy = described();
     assert_eq!(allowed(&policy, "VN/GOV/H49/mot-cua"), json!([]));
     assert_eq!(allowed(&policy, DESK)[0]["endpoint_list"], json!([{"method":"GET","path":"/x"}]));
@@ -393,4 +403,176 @@ fn metaservices_are_open_to_every_caller_of_a_hosted_subsystem() {
         of(Try { service: "VN/GOV/G10/csdl-datdai/listMethods", path: "", ..GOOD }),
         FaultCode::UnknownService
     );
+}
+
+fn granted_under(conditions: &[Conditions]) -> Policy {
+    let events: Vec<_> = conditions
+        .iter()
+        .map(|c| PolicyEvent::RightGranted(right(DESK, "GET", "/cong-dan/*").under(*c)))
+        .collect();
+    with(&base(), &events)
+}
+
+#[test]
+fn the_conditions_of_a_right_are_judged_at_the_moment_of_the_call() {
+    let office = Conditions { hours: Some("mon-fri 07:30-17:00".parse().unwrap()), ..Conditions::default() };
+    let until =
+        Conditions { expires: Some("2026-12-01T00:00:00.000Z".parse().unwrap()), ..Conditions::default() };
+    let night = "2026-11-23T14:00:00.000Z";
+    let later = "2026-12-01T00:00:00.000Z";
+    let policy = granted_under(&[office]);
+    assert!(judge(&policy, &GOOD).is_ok());
+    assert_eq!(refused(&policy, &Try { at: night, ..GOOD }), FaultCode::NoRight);
+    let policy = granted_under(&[until]);
+    assert!(judge(&policy, &Try { at: night, ..GOOD }).is_ok());
+    assert_eq!(refused(&policy, &Try { at: later, ..GOOD }), FaultCode::NoRight);
+    // Rights add up: what one does not give the other may.
+    let policy = granted_under(&[office, until]);
+    assert!(judge(&policy, &Try { at: night, ..GOOD }).is_ok());
+    assert!(judge(&policy, &Try { at: "2026-12-01T03:00:00.000Z", ..GOOD }).is_ok());
+    assert_eq!(refused(&policy, &Try { at: "2026-12-05T03:00:00.000Z", ..GOOD }), FaultCode::NoRight);
+
+    let strict = Conditions {
+        require_officer: true,
+        require_purpose: true,
+        require_legal_basis: true,
+        ..Conditions::default()
+    };
+    let policy = granted_under(&[strict]);
+    let bare = Try { officer: false, purpose: false, legal_basis: false, ..GOOD };
+    assert_eq!(refused(&policy, &bare), FaultCode::OfficerRequired);
+    assert_eq!(refused(&policy, &Try { officer: true, ..bare }), FaultCode::PurposeRequired);
+    assert_eq!(
+        refused(&policy, &Try { officer: true, purpose: true, ..bare }),
+        FaultCode::LegalBasisRequired
+    );
+    assert!(judge(&policy, &GOOD).is_ok());
+    // What the caller can mend is told rather than what only time can.
+    let policy = granted_under(&[office, strict]);
+    assert_eq!(refused(&policy, &Try { at: night, ..bare }), FaultCode::OfficerRequired);
+    // The service's own condition counts for every right.
+    let mut asks = definition(SERVICE);
+    asks.require_legal_basis = true;
+    let policy = with(&granted_under(&[office]), &[PolicyEvent::ServiceChanged(asks)]);
+    assert_eq!(refused(&policy, &Try { legal_basis: false, ..GOOD }), FaultCode::LegalBasisRequired);
+}
+
+#[test]
+fn allowed_methods_leaves_out_what_has_ended() {
+    let owner = sub("VN/GOV/G01/csdl-dancu");
+    let until =
+        Conditions { expires: Some("2026-12-01T00:00:00.000Z".parse().unwrap()), ..Conditions::default() };
+    let policy = granted_under(&[until]);
+    let allowed = |at: &str| {
+        policy.allowed_with(&owner, &sub(DESK), &in_group, at.parse().unwrap())["service"]
+            .as_array()
+            .unwrap()
+            .len()
+    };
+    assert_eq!((allowed("2026-11-30T00:00:00.000Z"), allowed("2026-12-01T00:00:00.000Z")), (1, 0));
+}
+
+#[test]
+fn a_dry_run_says_which_right_lacks_what() {
+    let office = Conditions {
+        hours: Some("mon-fri 07:30-17:00".parse().unwrap()),
+        require_purpose: true,
+        ..Conditions::default()
+    };
+    let policy = with(
+        &granted_under(&[office]),
+        &[
+            PolicyEvent::RightGranted(right("GROUP:mot-cua", "POST", "/ho-so")),
+            PolicyEvent::RightGranted(right("VN/GOV/H49", "*", "**")),
+        ],
+    );
+    let (client, service) = (sub(DESK), id(SERVICE));
+    let call = |path: &str, purpose: bool, at: &str| {
+        let call = Call {
+            client: &client,
+            service: &service,
+            method: "GET",
+            path: CanonicalPath::parse(path).unwrap(),
+            query: None,
+            officer: false,
+            purpose,
+            legal_basis: false,
+            at: at.parse().unwrap(),
+            body_len: 0,
+        };
+        policy.explain(&call, &in_group)
+    };
+    let yes = call("/cong-dan/1", true, GOOD.at);
+    assert_eq!(yes.judged.unwrap().right(), Some(yes.considered[0].right.id()));
+    assert!(yes.considered[0].misses.is_empty());
+    let no = call("/cong-dan/1", false, "2026-11-22T03:00:00.000Z");
+    assert_eq!(no.judged.unwrap_err().code, FaultCode::NoRight);
+    let told: Vec<Vec<String>> =
+        no.considered.iter().map(|c| c.misses.iter().map(ToString::to_string).collect()).collect();
+    assert_eq!(told.len(), 2, "the rights of others are not told");
+    let hours = "it holds mon-fri 07:30-17:00 (UTC+7) only";
+    assert!(told.contains(&vec![hours.into(), "it asks for Truc-Purpose, the request has none".into()]));
+    assert!(
+        told.contains(&vec![
+            "it is for another method".into(),
+            "its pattern does not match this path".into()
+        ])
+    );
+}
+
+#[test]
+fn a_batch_counts_whole_or_not_at_all() {
+    let policy = base();
+    let grant = PolicyEvent::RightGranted(right(DESK, "*", "**"));
+    let gone = PolicyEvent::ServiceRemoved { service: id("VN/GOV/G01/csdl-dancu/khac") };
+    let batch = |changes: Vec<PolicyEvent>| PolicyEvent::Applied { changes };
+    assert!(policy.apply(&batch(vec![grant.clone(), gone])).is_err());
+    assert_eq!(policy.rights().count(), 0);
+    assert_eq!(with(&policy, &[batch(vec![grant.clone()])]).rights().count(), 1);
+    assert_eq!(policy.apply(&batch(vec![batch(vec![grant.clone()])])).unwrap_err(), PolicyError::Nested);
+    let elsewhere = PolicyEvent::ServiceAdded(definition("VN/GOV/G10/csdl-datdai/tra-cuu"));
+    assert!(matches!(policy.apply(&batch(vec![grant, elsewhere])), Err(PolicyError::NotHosted(_))));
+}
+
+#[test]
+fn one_members_part_shows_and_changes_nothing_of_another() {
+    let theirs = "VN/GOV/G10/csdl-datdai/tra-cuu";
+    let hosted = [sub("VN/GOV/G01/csdl-dancu"), sub("VN/GOV/G10/csdl-datdai")];
+    let code: GroupCode = "ban".parse().unwrap();
+    let to_ours = right("LOCALGROUP:ban", "*", "**");
+    let both = with(
+        &base().with_hosted(hosted.clone()),
+        &[
+            PolicyEvent::ServiceAdded(definition(theirs)),
+            PolicyEvent::LocalGroupAdded {
+                owner: hosted[1].clone(),
+                code: code.clone(),
+                description: String::new(),
+            },
+        ],
+    );
+    // A group of one subsystem is nobody to a service of another, hosted beside it or not.
+    assert!(matches!(both.apply(&PolicyEvent::RightGranted(to_ours)), Err(PolicyError::UnknownGroup { .. })));
+    let part = both.of_member(&"VN/GOV/G01".parse().unwrap());
+    assert_eq!(part.services().count(), 1);
+    assert_eq!((part.service(&id(theirs)), part.local_group(&hosted[1], &code)), (None, None));
+    assert_eq!(part.local_groups().count(), 0);
+    for event in [
+        PolicyEvent::ServiceRemoved { service: id(theirs) },
+        PolicyEvent::LocalGroupRemoved { owner: hosted[1].clone(), code },
+        PolicyEvent::Applied { changes: vec![PolicyEvent::ServiceRemoved { service: id(theirs) }] },
+    ] {
+        assert_eq!(part.apply(&event).unwrap_err(), PolicyError::NotHosted(hosted[1].clone()));
+    }
+}
+
+#[test]
+fn a_right_is_named_by_what_it_says_only_while_that_is_one() {
+    let office = Conditions { hours: Some("mon 07:30-17:00".parse().unwrap()), ..Conditions::default() };
+    let said = right(DESK, "GET", "/cong-dan/*");
+    let policy = granted_under(&[office]);
+    assert_eq!(policy.right_that_says(&said).unwrap().conditions(), &office);
+    assert!(matches!(base().right_that_says(&said), Err(PolicyError::UnknownRight(_))));
+    let two = granted_under(&[office, Conditions::default()]);
+    assert!(matches!(two.right_that_says(&said), Err(PolicyError::Ambiguous(ids)) if ids.len() == 2));
 }

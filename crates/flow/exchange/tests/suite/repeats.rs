@@ -8,6 +8,8 @@ use truc_exchange::ports::{PastOutcome, Turn};
 use truc_message::{Header, Parts};
 use truc_model::{Digest, FaultCode, MessageId};
 use truc_testkit::draft;
+use truc_testkit::gated_store::GatedStore;
+use truc_testkit::memory_store::MemoryStore;
 use truc_testkit::services::json;
 
 use crate::bus::{CLIENT, CONSUMER, PROVIDER, SERVICE, STRANGER, bus, request, send, send_from, signed_by};
@@ -148,4 +150,29 @@ async fn a_request_that_is_being_recorded_is_not_promised_away() {
     provider.gate.set_shut(false);
     assert!(matches!(c.hear().await.unwrap(), Turn::Message(..)));
     assert_eq!(provider.services.count(), 1);
+}
+
+/// A node restored from a backup has lost the records that came after it, and the claims with them (protocol P6.3).
+#[tokio::test]
+async fn what_was_carried_out_after_the_backup_is_not_carried_out_again() {
+    let mut bus = bus().await;
+    let parts = request(&bus, |_| {}).await;
+    send(&bus, parts.clone()).await.answer();
+    // The backup is older than all of that; the restored node starts at once, well within the request's life.
+    let provider = bus.node_mut(PROVIDER);
+    provider.gate = Arc::new(GatedStore::new(Arc::new(MemoryStore::default())));
+    provider.restart().await;
+    provider.ground.recorder.restored(bus.clock.now());
+    assert_eq!(send(&bus, parts.clone()).await.fault(), FaultCode::Expired);
+    let (id, entry) = (Header::parse(&parts.header).unwrap().id, bus.node(PROVIDER).entry());
+    let past = bus.node(CONSUMER).link.outcome(&entry, id, digest_of(&parts)).await.unwrap().0;
+    assert!(matches!(past, PastOutcome::Open), "nor is it denied: {past:?}");
+    assert_eq!(bus.node(PROVIDER).services.count(), 1);
+    // What is sent when the clocks of its peers can no longer be behind its start is carried out.
+    let fresh = request(&bus, |_| {}).await;
+    assert_eq!(send(&bus, fresh).await.fault(), FaultCode::Expired);
+    bus.advance(std::time::Duration::from_secs(121));
+    let fresh = request(&bus, |_| {}).await;
+    send(&bus, fresh).await.answer();
+    assert_eq!(bus.node(PROVIDER).services.count(), 2);
 }

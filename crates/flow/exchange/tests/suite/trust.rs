@@ -207,8 +207,9 @@ async fn a_status_from_the_future_does_not_count() {
     bus.responder.set_this_update(Some(bus.clock.now().plus(Duration::from_secs(7200))));
     bus.node(CONSUMER).renew_statuses();
     let parts = request(&bus, |_| {}).await;
-    refused(&bus, parts, FaultCode::Untrusted, "from the future").await;
+    refused(&bus, parts, FaultCode::StatusUnknown, "from the future").await;
     bus.responder.set_this_update(None);
+    bus.advance(Duration::from_secs(11));
     let parts = request(&bus, |_| {}).await;
     assert_eq!(send(&bus, parts).await.answer().0.status, Some(200), "the receiver asks for a true one");
 }
@@ -233,7 +234,7 @@ async fn certificates_that_are_no_longer_registered_do_not_count() {
         let h26 = members.get_mut(&"VN/GOV/H26".parse().unwrap()).unwrap();
         h26.status = truc_directory::MemberStatus::Closed;
     });
-    refused(&bus, parts, FaultCode::Untrusted, "a closed member").await;
+    refused(&bus, parts, FaultCode::Moved, "a closed member").await;
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The journal format of every decision. A line, once released, must be readable for ever; a change here breaks
 //! registries in use. `TRUC_BLESS=1` writes the file anew.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use truc_directory::{GroupMember, SuccessionStep};
 use truc_evidence::Decision;
@@ -45,18 +45,37 @@ async fn decisions_have_not_moved() {
     let mut office = office.reopened().await;
     office.publish().await;
 
+    // As the first version wrote them: still read, and understood as the same.
+    let first = std::fs::read_to_string(folder().join("decisions.jsonl")).unwrap();
+    first.lines().for_each(reads_back);
+    compare("decisions-2.jsonl", &office);
+}
+
+#[tokio::test]
+async fn decisions_about_requests_have_not_moved() {
+    let office = crate::requests::a_long_day().await;
+    compare("decisions-requests.jsonl", &office);
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+fn compare(name: &str, office: &Office) {
     let decisions = office.log.decisions.lock().unwrap().clone();
     let lines: String =
         decisions.iter().map(|d| format!("{}\n", serde_json::to_string(d).unwrap())).collect();
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/decisions.jsonl");
+    let path = folder().join(name);
     if std::env::var_os("TRUC_BLESS").is_some() {
         std::fs::write(&path, &lines).unwrap();
     }
     let golden = std::fs::read_to_string(&path).unwrap();
     assert_eq!(golden, lines);
-    for line in golden.lines() {
-        let decision: Decision = serde_json::from_str(line).unwrap();
-        let event = Event::from_decision(&decision).unwrap();
-        assert_eq!(event.to_decision(&decision.actor, decision.at).unwrap(), decision);
-    }
+    golden.lines().for_each(reads_back);
+}
+
+fn reads_back(line: &str) {
+    let decision: Decision = serde_json::from_str(line).unwrap();
+    let event = Event::from_decision(&decision).unwrap();
+    assert_eq!(event.to_decision(&decision.actor, decision.at).unwrap(), decision);
 }

@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop where it stands")]
 #![allow(missing_docs, reason = "a test")]
 
+mod ceremony;
 mod commands;
 mod golden;
+mod mutated;
 mod office;
 mod publishing;
+mod requests;

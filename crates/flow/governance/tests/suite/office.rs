@@ -64,7 +64,7 @@ impl PartStore for MemoryParts {
 }
 
 /// Keys from seeds: label `k7` is the key of seed 7.
-pub(crate) struct SeedKeys(Vec<u8>);
+pub(crate) struct SeedKeys(pub(crate) Vec<u8>);
 
 fn pair(seed: u8) -> Ed25519KeyPair {
     Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap()
@@ -119,6 +119,32 @@ impl CertificateInspector for PlainText {
             }),
         }
     }
+
+    fn certificate_key(&self, certificate: &Der) -> Result<SubjectKey, String> {
+        let text = std::str::from_utf8(certificate.as_bytes()).map_err(|e| e.to_string())?;
+        if text.starts_with("csr:") { Err("a request is no certificate".into()) } else { Ok(key_in(text)) }
+    }
+
+    fn request_key(&self, request: &Der, _: Usage, holder: &str) -> Result<SubjectKey, String> {
+        let text = std::str::from_utf8(request.as_bytes()).map_err(|e| e.to_string())?;
+        let text = text.strip_prefix("csr:").ok_or("it is no certificate request")?;
+        if text.split('#').next() == Some(holder) {
+            Ok(key_in(text))
+        } else {
+            Err(format!("it names {text}"))
+        }
+    }
+}
+
+/// The key that a text carries: `…#7` the key of seed 7, without a number the text itself.
+fn key_in(text: &str) -> SubjectKey {
+    let number = text.split_once('#').and_then(|(_, n)| n.parse::<u8>().ok());
+    let public_key = number.map_or_else(|| text.as_bytes().to_vec(), |seed| public(seed).0.to_vec());
+    SubjectKey { kind: KeyKind::Ed25519, public_key }
+}
+
+pub(crate) fn sign(seed: u8, text: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(pair(seed).sign(text).as_ref())
 }
 
 pub(crate) fn certificate(text: &str) -> Der {
@@ -164,6 +190,7 @@ impl Office {
     pub(crate) async fn over(log: Arc<MemoryLog>, parts: Arc<MemoryParts>, clock: Arc<ManualClock>) -> Self {
         let shared: Arc<dyn Clock> = clock.clone();
         let governance = Governance::open(log.clone(), Arc::new(PlainText), shared.clone()).await.unwrap();
+        let governance = governance.with_rules(Rules::default());
         let keys = Arc::new(SeedKeys(vec![PUBLISHING]));
         let publisher = Publisher::open(keys, label(PUBLISHING), parts.clone(), shared).await.unwrap();
         Self { log, parts, clock, governance, publisher }

@@ -1,0 +1,263 @@
+//! Whether a management request may be taken, and what an officer may do with it (docs/registry.md §3).
+
+mod effects;
+mod holders;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use truc_directory::Der;
+
+use crate::decide::Desk;
+use crate::error::{GovernanceError as Refusal, RequestRefusal};
+use crate::event::Event;
+use crate::filed::{Document, Filed, GrantedCertificate, Invitation, InvitationFate, SecurityLevel};
+use crate::request::{Ask, InvitationId, InvitationKey, Request, SignedRequest, signed_text};
+use crate::standing::reason;
+use truc_model::{NodeId, Timestamp};
+
+pub use holders::WantedCertificate;
+
+/// How far a new request's time may be off.
+const SKEW: Duration = Duration::from_secs(600);
+/// After this long nobody remembers what was asked: the node asks again.
+const STALE_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Longest life of an invitation.
+const INVITATION_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Requests of one node that may wait at once.
+const OPEN_LIMIT: usize = 20;
+/// Longest reason or decision, in characters.
+const TEXT_LIMIT: usize = 1000;
+
+/// A request that was looked at and could be filed.
+#[derive(Debug, Clone)]
+pub struct Examined {
+    /// The request.
+    pub request: Request,
+    /// The certificates that are still to come for its keys.
+    pub wanted: Vec<WantedCertificate>,
+}
+
+impl Desk<'_> {
+    pub(crate) fn invite(
+        &self,
+        id: InvitationId,
+        key: InvitationKey,
+        node: NodeId,
+        expires: Timestamp,
+        level: Option<SecurityLevel>,
+    ) -> Result<Event, Refusal> {
+        self.open_member(&node.owner())?;
+        if self.state.node(&node).is_some() {
+            return Err(Refusal::Duplicate(format!("node {node}")));
+        }
+        if expires <= self.now || expires > self.now.plus(INVITATION_LIMIT) {
+            return Err(Refusal::Invalid(
+                "an invitation lives longer than nothing and at most 30 days".into(),
+            ));
+        }
+        if self.state.files.invitation(&id).is_some() {
+            return Err(Refusal::Duplicate(format!("invitation {id}")));
+        }
+        let level = level.map(checked_level).transpose()?;
+        Ok(Event::InvitationIssued { id, node, key, expires, level })
+    }
+
+    pub(crate) fn withdraw(&self, id: InvitationId, why: String) -> Result<Event, Refusal> {
+        let found = self.state.files.invitation(&id);
+        let invitation = found.ok_or_else(|| Refusal::NotRegistered(format!("invitation {id}")))?;
+        match invitation.fate {
+            InvitationFate::Open => Ok(Event::InvitationWithdrawn { id, why: reason(why)? }),
+            InvitationFate::Used(number) => Err(RequestRefusal::InvitationUsed { id, number }.into()),
+            InvitationFate::Withdrawn => Err(RequestRefusal::InvitationWithdrawn(id).into()),
+        }
+    }
+
+    /// Whether a new request may be filed: times, invitation or registered keys, possession of every new key, and that
+    /// nothing in it is refused already.
+    pub(crate) fn examine(&self, document: &Bytes) -> Result<Examined, Refusal> {
+        let (signed, request) = SignedRequest::parse(document).map_err(RequestRefusal::from)?;
+        self.instance(&request.instance, &request.node)?;
+        if request.made > self.now.plus(SKEW) || request.made.plus(SKEW) < self.now {
+            return Err(RequestRefusal::NotNow { made: request.made, now: self.now }.into());
+        }
+        if self.state.files.request_of(&request.id).is_some() {
+            return Err(RequestRefusal::IdTaken.into());
+        }
+        let waiting = |filed: &&Filed| filed.state.is_open() && filed.request.node == request.node;
+        if self.state.files.requests().filter(waiting).count() >= OPEN_LIMIT {
+            return Err(Refusal::Invalid(format!(
+                "nút đã có {OPEN_LIMIT} yêu cầu đang chờ / the node has {OPEN_LIMIT} requests waiting already"
+            )));
+        }
+        let text = signed_text(&signed.request);
+        if matches!(request.ask, Ask::EnrolNode { .. }) {
+            self.invited(&signed, &request, &text)?;
+        } else if signed.invitation.is_some() {
+            return Err(RequestRefusal::NotInvited.into());
+        }
+        let keys = self.requested_keys(&request)?;
+        self.signatures(&signed, &request, &keys, &text)?;
+        let brought = self.brought(&request, &keys)?;
+        // What would be refused at the approval is refused now, as far as it can be seen.
+        self.effects(&request, &brought)?;
+        let wanted = keys.into_iter().filter(|key| !key.granted_by(&brought)).map(|key| key.wanted).collect();
+        Ok(Examined { request, wanted })
+    }
+
+    fn invited(&self, signed: &SignedRequest, request: &Request, text: &[u8]) -> Result<(), Refusal> {
+        let mac = signed.invitation.as_ref().ok_or(RequestRefusal::NotInvited)?;
+        let known: Option<&Invitation> = self.state.files.invitation(&mac.id);
+        // The same answer whether it is unknown, another node's, or the secret is wrong.
+        let invitation = known
+            .filter(|invitation| invitation.node == request.node && invitation.key.verify(text, &mac.mac))
+            .ok_or(RequestRefusal::NotInvited)?;
+        let id = mac.id.clone();
+        match invitation.fate {
+            InvitationFate::Used(number) => Err(RequestRefusal::InvitationUsed { id, number }.into()),
+            InvitationFate::Withdrawn => Err(RequestRefusal::InvitationWithdrawn(id).into()),
+            InvitationFate::Open if invitation.expires <= self.now => {
+                Err(RequestRefusal::InvitationExpired { id, at: invitation.expires }.into())
+            }
+            InvitationFate::Open => Ok(()),
+        }
+    }
+
+    pub(crate) fn submit(&self, document: Bytes, issued: &[GrantedCertificate]) -> Result<Event, Refusal> {
+        let Examined { request, wanted } = self.examine(&document)?;
+        let number = self.state.files.next_number();
+        if request.ask.needs_approval() {
+            return Ok(Event::RequestSubmitted { number, document: Document(document) });
+        }
+        let keys = self.requested_keys(&request)?;
+        let mut certificates = self.brought(&request, &keys)?;
+        certificates.extend(issued.iter().cloned());
+        self.complete(number, &keys, &certificates, &wanted)?;
+        let effects = self.effects(&request, &certificates)?;
+        Ok(Event::RequestAccepted { number, document: Document(document), certificates, effects })
+    }
+
+    fn open_request(&self, number: u64) -> Result<&Filed, Refusal> {
+        let filed = self.state.files.request(number).ok_or(RequestRefusal::Unknown(number))?;
+        if !filed.state.is_open() {
+            let by = filed.steps.last().map(|step| step.by.clone()).unwrap_or_default();
+            return Err(RequestRefusal::Decided { number, state: filed.state, by }.into());
+        }
+        Ok(filed)
+    }
+
+    fn fresh_request(&self, number: u64) -> Result<&Filed, Refusal> {
+        let filed = self.open_request(number)?;
+        if filed.request.made.plus(STALE_AFTER) < self.now {
+            return Err(RequestRefusal::Stale { number, since: filed.request.made }.into());
+        }
+        Ok(filed)
+    }
+
+    pub(crate) fn attach_level(&self, number: u64, level: SecurityLevel) -> Result<Event, Refusal> {
+        self.fresh_request(number)?;
+        Ok(Event::RequestLevelAttached { number, level: checked_level(level)? })
+    }
+
+    pub(crate) fn bring(&self, number: u64, certificates: &[Der]) -> Result<Event, Refusal> {
+        let filed = self.fresh_request(number)?;
+        let keys = self.requested_keys(&filed.request)?;
+        let mut granted = Vec::with_capacity(certificates.len());
+        for certificate in certificates {
+            granted.push(self.grant(&keys, certificate)?);
+        }
+        granted.retain(|new| !filed.certificates.contains(new));
+        if granted.is_empty() {
+            return Err(Refusal::Duplicate("each of these certificates".into()));
+        }
+        self.effects(&filed.request, &granted)?;
+        Ok(Event::RequestCertified { number, certificates: granted })
+    }
+
+    pub(crate) fn approve(
+        &self,
+        number: u64,
+        why: String,
+        level: Option<SecurityLevel>,
+        issued: &[GrantedCertificate],
+    ) -> Result<Event, Refusal> {
+        let filed = self.fresh_request(number)?;
+        let level = level.map(checked_level).transpose()?;
+        let enrols = matches!(filed.request.ask, Ask::EnrolNode { .. });
+        if enrols && filed.level.is_none() && level.is_none() {
+            return Err(RequestRefusal::NoLevel(number).into());
+        }
+        if filed.endorsed_by.as_deref() == Some(self.actor) {
+            return Err(RequestRefusal::SecondOfficer(self.actor.to_owned()).into());
+        }
+        let why = remark(why)?;
+        if self.rules.four_eyes && filed.endorsed_by.is_none() {
+            self.effects(&filed.request, &[])?;
+            return Ok(Event::RequestEndorsed { number, why });
+        }
+        let keys = self.requested_keys(&filed.request)?;
+        let mut certificates = self.brought(&filed.request, &keys)?;
+        certificates.extend(filed.certificates.iter().chain(issued).cloned());
+        let wanted: Vec<_> = keys.iter().map(|key| key.wanted.clone()).collect();
+        self.complete(number, &keys, &certificates, &wanted)?;
+        let effects = self.effects(&filed.request, &certificates)?;
+        let certificates = certificates.into_iter().filter(|c| !filed.certificates.contains(c)).collect();
+        Ok(Event::RequestApproved { number, why, level, certificates, effects })
+    }
+
+    pub(crate) fn refuse(&self, number: u64, why: String) -> Result<Event, Refusal> {
+        self.open_request(number)?;
+        Ok(Event::RequestRefused { number, why: reason(why)? })
+    }
+
+    /// The certificates that an approval of this request still needs.
+    pub(crate) fn wanted(&self, number: u64) -> Result<Vec<WantedCertificate>, Refusal> {
+        let filed = self.fresh_request(number)?;
+        if self.rules.four_eyes && filed.endorsed_by.is_none() {
+            return Ok(vec![]);
+        }
+        let keys = self.requested_keys(&filed.request)?;
+        let mut granted = self.brought(&filed.request, &keys)?;
+        granted.extend(filed.certificates.iter().cloned());
+        Ok(keys.into_iter().filter(|key| !key.granted_by(&granted)).map(|key| key.wanted).collect())
+    }
+
+    fn complete(
+        &self,
+        number: u64,
+        keys: &[holders::RequestedKey],
+        granted: &[GrantedCertificate],
+        wanted: &[WantedCertificate],
+    ) -> Result<(), Refusal> {
+        for certificate in granted {
+            self.grant(keys, &certificate.certificate)?;
+        }
+        let missing: Vec<&str> = wanted
+            .iter()
+            .filter(|w| !granted.iter().any(|g| g.holder == w.holder && g.usage == w.usage))
+            .map(|w| w.holder.as_str())
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(RequestRefusal::NotCertified { number, holders: missing.join(", ") }.into())
+    }
+}
+
+fn remark(text: String) -> Result<String, Refusal> {
+    let text = text.trim().to_owned();
+    if text.chars().count() > TEXT_LIMIT || text.chars().any(char::is_control) {
+        return Err(Refusal::Invalid(format!(
+            "a reason has at most {TEXT_LIMIT} characters and no line breaks"
+        )));
+    }
+    Ok(text)
+}
+
+fn checked_level(level: SecurityLevel) -> Result<SecurityLevel, Refusal> {
+    if !(1..=5).contains(&level.level) {
+        return Err(Refusal::Invalid("cấp độ an toàn từ 1 đến 5 / a security level is 1 to 5".into()));
+    }
+    let decision = reason(level.decision)?;
+    Ok(SecurityLevel { decision, ..level })
+}
