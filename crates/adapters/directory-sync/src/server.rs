@@ -37,6 +37,8 @@ const CONNECTIONS: usize = 4096;
 const HANDSHAKES: usize = 512;
 /// Calls at once on one connection; a node has one `Watch` and one `Parts`.
 const STREAMS: u32 = 16;
+/// Limit for a call until its answer begins, reading the request included: a request that never ends holds no memory for long.
+const CALL: Duration = Duration::from_secs(45);
 /// Longest list of header fields of one call, bytes.
 const HEAD: u32 = 16 * 1024;
 /// Limit for a TLS handshake.
@@ -124,6 +126,7 @@ impl RegistryServer {
         })
         .max_decoding_message_size(REQUEST_LIMIT);
         let server = Server::builder()
+            .timeout(CALL)
             .http2_keepalive_interval(Some(Duration::from_secs(20)))
             .http2_keepalive_timeout(Some(Duration::from_secs(10)))
             .concurrency_limit_per_connection(STREAMS as usize)

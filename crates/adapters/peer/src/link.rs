@@ -21,7 +21,7 @@ use tower::service_fn;
 use truc_directory::NodeEntry;
 use truc_exchange::ports::{Conversation, CurrentDirectory, LinkError, PastOutcome, PeerLink};
 use truc_message::{Peer, Spool};
-use truc_model::{Clock, Digest, FaultCode, MessageId, NodeId, Side};
+use truc_model::{Clock, Digest, FaultCode, Fingerprint, MessageId, NodeId, Side};
 use truc_wire::peer as wire;
 use truc_wire::peer::peer_client::PeerClient;
 
@@ -45,8 +45,13 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const OUTCOME_DEADLINE: Duration = Duration::from_secs(10);
 
+/// No connection is used longer: whichever identity either side showed when it was opened, nothing goes over it any more when
+/// that certificate is deleted after a renewal.
+const OLDEST: Duration = Duration::from_secs(8 * 3600);
+
 /// Reaches other nodes.
 pub struct PeerLinks {
+    identity: Arc<Identity>,
     network: Arc<dyn Network>,
     tls: TlsConnector,
     handshakes: Arc<Handshakes>,
@@ -74,6 +79,9 @@ type Queues = Arc<Mutex<BTreeMap<u64, mpsc::Sender<Arrived>>>>;
 /// One live connection with its shared stream.
 struct Connection {
     address: String,
+    /// The identity that this node had, and when.
+    own: Fingerprint,
+    opened: Instant,
     peer: Peer,
     statuses: Vec<Bytes>,
     client: PeerClient<Channel>,
@@ -107,7 +115,8 @@ impl PeerLinks {
         let intake = Intake::new(BODY_MEMORY, spool);
         let (slots, tasks) = (Mutex::default(), TaskTracker::new());
         let network = Arc::new(Tcp);
-        Ok(Self { network, tls, handshakes, clock, connections, heads, intake, slots, tasks })
+        let identity = Arc::clone(identity);
+        Ok(Self { identity, network, tls, handshakes, clock, connections, heads, intake, slots, tasks })
     }
 
     /// The same links over another network than the machine's.
@@ -166,6 +175,7 @@ impl PeerLinks {
         let mut slot = slot.lock().await;
         if let Some(connection) = slot.connection.as_ref()
             && connection.is_usable_for(node)
+            && connection.own == self.identity.fingerprint()
             && self.heads.conflict_with(&connection.peer.fingerprint()).is_none()
         {
             return Ok(Arc::clone(connection));
@@ -191,6 +201,7 @@ impl PeerLinks {
 
     async fn connect(&self, node: &NodeEntry) -> Result<Connection, LinkError> {
         let unreachable = |reason: String| LinkError::Unreachable { node: node.address.clone(), reason };
+        let own = self.identity.fingerprint();
         let (channel, peer, over) = self.channel(node).await?;
         let statuses = self.handshakes.stapled(&peer.fingerprint()).into_iter().collect();
         let mut client = PeerClient::new(channel).max_decoding_message_size(MESSAGE_LIMIT);
@@ -215,6 +226,8 @@ impl PeerLinks {
         let next = AtomicU64::new(1);
         Ok(Connection {
             address: node.address.clone(),
+            own,
+            opened: Instant::now(),
             peer,
             statuses,
             client,
@@ -282,6 +295,7 @@ impl Connection {
     fn is_usable_for(&self, node: &NodeEntry) -> bool {
         !self.over.is_cancelled()
             && !self.out.is_closed()
+            && self.opened.elapsed() < OLDEST
             && self.address == node.address
             && node.auth_certificates.contains(&self.peer.fingerprint())
             && !self.queues.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&ENDED)

@@ -12,13 +12,13 @@ use axum::{Extension, Json, Router};
 use http::{Method, StatusCode, header};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use truc_admin::small_server::{self, Limits};
 use truc_directory::Directory;
 use truc_governance::{Files, GovernanceError, Officer, Published, RequestRefusal};
-use truc_model::{Clock, Digest};
+use truc_model::{Clock, Digest, MemberId};
 
 use crate::audit;
 use crate::codes::LoadCodes;
@@ -59,6 +59,8 @@ pub(crate) struct Desk {
     pub(crate) files: watch::Receiver<Files>,
     pub(crate) config: Arc<RegistryConfig>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// The audit log is read anew from the disk, whole: by one at a time.
+    pub(crate) auditing: Arc<Semaphore>,
 }
 
 impl Desk {
@@ -314,7 +316,11 @@ async fn requests(State(desk): State<Desk>, Query(query): Query<Waiting>) -> Jso
 async fn request(State(desk): State<Desk>, Path(number): Path<u64>) -> Response {
     let files = desk.files.borrow().clone();
     match files.request(number) {
-        Some(found) => Json(filed::show(found)).into_response(),
+        Some(found) => {
+            let directory = desk.directory();
+            let seals = |id: &MemberId| directory.member(id).map_or(0, |m| m.sign_certificates.len());
+            Json(filed::show(found, seals)).into_response()
+        }
         None => refusal(StatusCode::NOT_FOUND, &RequestRefusal::Unknown(number).to_string()),
     }
 }
@@ -329,6 +335,9 @@ struct From {
 const AUDIT_LIMIT: usize = 1000;
 
 async fn audit_log(State(desk): State<Desk>, Query(query): Query<From>) -> Response {
+    let Ok(Ok(_turn)) = timeout(DECISION, desk.auditing.acquire()).await else {
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, "others read the audit log; try again");
+    };
     match audit::audit_log(&desk.config).await {
         Ok(log) => {
             let wanted = log.iter().filter(|one| one.sequence >= query.from).take(AUDIT_LIMIT);

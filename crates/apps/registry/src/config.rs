@@ -148,10 +148,18 @@ fn officers(admin: &mut Section, data: &Path) -> Vec<OfficerToken> {
             .text("role")
             .and_then(|text| text.parse::<OfficerRole>().map_err(|why| section.mistake("role", &why)).ok());
         let file = section.text("token-file");
-        if let Some(name) = &name
-            && (RESERVED.contains(&name.as_str()) || officers.iter().any(|o| o.name == *name))
-        {
-            section.mistake("name", "is taken; give each officer a name of their own");
+        if let Some(name) = &name {
+            // Two spellings of one name would be two pairs of eyes.
+            let same = |other: &str| other.to_lowercase() == name.to_lowercase();
+            if RESERVED.iter().any(|taken| same(taken)) || officers.iter().any(|o| same(&o.name)) {
+                section.mistake("name", "is taken; give each officer a name of their own");
+            }
+            if !is_officer_name(name) {
+                section.mistake(
+                    "name",
+                    "has 1 to 64 letters, digits, spaces and . - _ @, and begins and ends with none of the spaces",
+                );
+            }
         }
         match (name, role, file) {
             (Some(name), Some(role), Some(file)) => {
@@ -162,6 +170,12 @@ fn officers(admin: &mut Section, data: &Path) -> Vec<OfficerToken> {
         admin.mistakes.extend(section.finish());
     }
     officers
+}
+
+/// What the audit log shows is what stands in it; node ids, which stand there too, contain slashes.
+fn is_officer_name(name: &str) -> bool {
+    let fits = |c: char| c.is_alphanumeric() || " .-_@".contains(c);
+    name.trim() == name && name.chars().count() <= 64 && name.chars().all(fits)
 }
 
 fn issuing_settings(section: &mut Section, folder: &Path) -> Option<IssuingSettings> {
@@ -312,6 +326,12 @@ mod tests {
         for (bad, word) in [
             ("role = \"auditor\"", "role = \"king\""),
             ("name = \"lan\"", "name = \"admin\""),
+            ("name = \"lan\"", "name = \"Admin\""),
+            ("name = \"lan\"", "name = \"lan \""),
+            ("name = \"lan\"", "name = \"VN/GOV/H49/ss1\""),
+            ("name = \"lan\"", "name = \"lan\\u001b[2K\""),
+            ("name = \"lan\"", "name = \"l\\u200ban\""),
+            ("name = \"lan\"", "name = \"lan\\nminh\""),
             ("token-file = \"i\"", ""),
             ("four-eyes = true", "four-eyes = 2"),
             ("token-file = \"t\"", "token = \"t\""),

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use truc_directory::TrustServices;
 use truc_governance::{GovernanceError, RequestRefusal, TrustChange};
-use truc_model::{Clock, Timestamp};
+use truc_model::{Clock, MemberId, Timestamp};
 
 use crate::admin::show;
 use crate::config::RegistryConfig;
@@ -126,7 +126,9 @@ impl Door {
     pub async fn request(&mut self, number: u64) -> Result<Value, RegistryError> {
         match self {
             Self::Folder(office) => {
-                let found = office.state()?.files().request(number).map(filed::show);
+                let state = office.state()?;
+                let seals = |id: &MemberId| state.member(id).map_or(0, |m| m.sign_certificates.len());
+                let found = state.files().request(number).map(|found| filed::show(found, seals));
                 found.ok_or_else(|| GovernanceError::from(RequestRefusal::Unknown(number)).into())
             }
             Self::Api { address, token } => {

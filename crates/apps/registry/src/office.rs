@@ -1,9 +1,11 @@
 //! The registry's folder at work: decisions and publishing, whether it serves nodes or not.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use truc_directory::{PublicKey, Root};
 use truc_evidence::Receipt;
 use truc_governance::{
@@ -22,6 +24,9 @@ use crate::error::RegistryError;
 use crate::files::{self, Places, Shelf};
 use crate::inspector::CaInspector;
 use crate::issuing;
+
+/// Limit for all certificates of one request.
+const ISSUING: Duration = Duration::from_secs(20);
 
 /// Label of the publishing key; later ones are `publishing-2`, `publishing-3` …
 pub(crate) const PUBLISHING: &str = "publishing";
@@ -107,6 +112,7 @@ impl Office {
             Command::Approve { number, why, level, issued }
                 if issued.is_empty() && officer.role.may(Permission::Approve) =>
             {
+                self.governance.check_approval(number, level.as_ref(), &officer.name)?;
                 let issued = self.issue(self.governance.wanted(number)?).await?;
                 Command::Approve { number, why, level, issued }
             }
@@ -138,8 +144,23 @@ impl Office {
         Ok((standing.ok_or_else(lost)?, true))
     }
 
-    /// What the pilot CA issues; without one, nothing, and governance says what is missing.
+    /// What the pilot CA issues; without one, nothing, and governance says what is missing. While it is waited for nothing is
+    /// decided and no head is signed, so the wait has an end; asked again, the CA goes on where it was.
     async fn issue(&self, wanted: Vec<WantedCertificate>) -> Result<Vec<GrantedCertificate>, RegistryError> {
+        let Some(first) = wanted.first().map(|one| one.holder.clone()) else { return Ok(vec![]) };
+        timeout(ISSUING, self.issue_all(wanted)).await.unwrap_or_else(|_| {
+            let why = format!(
+                "CA quá chậm / the CA did not answer for all within {} s; try again",
+                ISSUING.as_secs()
+            );
+            Err(RegistryError::Issuing { holder: first, why })
+        })
+    }
+
+    async fn issue_all(
+        &self,
+        wanted: Vec<WantedCertificate>,
+    ) -> Result<Vec<GrantedCertificate>, RegistryError> {
         let Some(issuer) = &self.issuer else { return Ok(vec![]) };
         let mut issued = Vec::with_capacity(wanted.len());
         for one in wanted {

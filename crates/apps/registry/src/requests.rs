@@ -4,8 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use truc_directory::Der;
-use truc_governance::{Ask, Filed, Files, InvitationFate};
-use truc_model::Timestamp;
+use truc_governance::{Ask, EnrolledMember, Filed, Files, InvitationFate};
+use truc_model::{MemberId, Timestamp};
 
 /// All requests, newest last; those that wait only, if asked for.
 pub(crate) fn list(files: &Files, waiting: bool) -> Value {
@@ -21,13 +21,18 @@ fn summary(filed: &Filed) -> Value {
     })
 }
 
-/// One request with all that an officer must see before deciding.
-pub(crate) fn show(filed: &Filed) -> Value {
+/// One request with all that an officer must see before deciding; `seals` tells how many seals a member has already.
+pub(crate) fn show(filed: &Filed, seals: impl Fn(&MemberId) -> usize) -> Value {
     let mut shown = summary(filed);
     shown["id"] = json!(filed.request.id);
     shown["steps"] = json!(filed.steps);
     shown["invitation"] = json!(filed.invitation);
     shown["asks"] = asks(&filed.request.ask);
+    // A first seal at this node is signed by its own key alone. Where the member has others that did not sign, only a call to
+    // the member tells whether it wants this node to speak for it.
+    let (_, members) = filed.request.ask.certificates(&filed.request.node);
+    let one = |m: &EnrolledMember| json!({ "member": m.id.to_string(), "registeredSeals": seals(&m.id) });
+    shown["newSeals"] = json!(members.iter().map(one).collect::<Vec<_>>());
     shown["certificateRequests"] = json!(wanted(filed));
     shown["certificates"] =
         json!(filed.certificates.iter().map(|c| {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
@@ -147,6 +147,7 @@ pub async fn start(config: &RegistryConfig, clock: Arc<dyn Clock>) -> Result<Run
         files: files.subscribe(),
         config: Arc::new(config.clone()),
         clock,
+        auditing: Arc::new(Semaphore::new(1)),
     };
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
@@ -239,6 +240,8 @@ impl Publishing {
                 let version = self.publish().await;
                 answer.send(version.map(|version| CodesLoaded { version, ..loaded })).is_ok()
             }
+            // Who left sends the same again; meanwhile others are served.
+            Job::Submit { answer, .. } if answer.is_closed() => false,
             Job::Submit { document, answer } => answer.send(self.submit(document).await).is_ok(),
         };
         if !waited {
@@ -280,7 +283,8 @@ struct Counter(mpsc::Sender<Job>);
 impl RequestDesk for Counter {
     async fn submit(&self, document: Bytes) -> Result<Bytes, SubmitRefusal> {
         let (answer, standing) = oneshot::channel();
-        if self.0.try_send(Job::Submit { document, answer }).is_err() {
+        // Half of the queue is the officers': whatever comes through the door, they can decide.
+        if self.0.capacity() <= QUEUE / 2 || self.0.try_send(Job::Submit { document, answer }).is_err() {
             return Err(SubmitRefusal::Busy("sổ đăng ký đang bận / the registry is busy; try again".into()));
         }
         match timeout(DECISION, standing).await {

@@ -114,14 +114,21 @@ impl Directory {
     ) -> Result<Updated, DirectoryError> {
         let base = self.missing.is_empty().then_some(self);
         let anchor = Arc::clone(&self.anchor);
-        Assembly::run(anchor, root_chain, Signed::Checked(checked), &parts, Completeness::Whole, base)
+        Assembly::run(
+            anchor,
+            root_chain,
+            Signed::Checked(Box::new(checked)),
+            &parts,
+            Completeness::Whole,
+            base,
+        )
     }
 }
 
 /// A head on its way in.
 enum Signed<'a> {
     Unchecked(&'a SignedHead),
-    Checked(CheckedHead),
+    Checked(Box<CheckedHead>),
 }
 
 /// The steps of an assembly.

@@ -35,7 +35,7 @@ impl<'a> RawDirectory<'a> {
         self.found(name).map(|(_, bytes)| bytes)
     }
     /// All parts but the roots, in no order: name, digest, bytes.
-    pub fn parts(&self) -> impl Iterator<Item = (String, &'a Digest, &'a Bytes)> {
+    pub fn parts(&self) -> impl Iterator<Item = (String, &'a Digest, &'a Bytes)> + use<'a> {
         let directory = self.0;
         let top = directory.top.iter().map(|(name, (digest, bytes))| (name.clone(), digest, bytes));
         let members = directory.tables.members.iter().map(|(_, m)| m);

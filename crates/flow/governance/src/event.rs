@@ -143,7 +143,12 @@ pub enum Event {
     RequestCertified { number: u64, certificates: Vec<GrantedCertificate> },
     /// The first of two officers approves.
     #[serde(rename = "request.endorsed")]
-    RequestEndorsed { number: u64, why: String },
+    RequestEndorsed {
+        number: u64,
+        why: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        level: Option<SecurityLevel>,
+    },
     /// A request was approved; its effects are in force with it, all or none.
     #[serde(rename = "request.approved")]
     RequestApproved {

@@ -116,8 +116,10 @@ pub struct GrantedCertificate {
 pub struct Filed {
     /// Its number, from 1.
     pub number: u64,
-    /// The envelope as it came.
+    /// The envelope as it came, while the request waits; empty afterwards.
     pub document: Bytes,
+    /// SHA-256 of the envelope.
+    pub digest: Digest,
     /// The request.
     pub request: Request,
     /// What both ends can compare.
@@ -196,6 +198,7 @@ impl Files {
         let filed = Filed {
             number,
             document: document.clone(),
+            digest: Digest::of(document),
             comparison_code: signed.comparison_code(),
             invitation: invited,
             state: RequestState::Submitted,
@@ -235,8 +238,17 @@ impl Filed {
         self.endorsed_by = Some(by.to_owned());
         self.steps.push(step(at, "endorsed", by, why));
     }
+    /// What the first officer approved is not what is there any more.
+    pub(crate) fn annul(&mut self) {
+        if self.state == RequestState::Endorsed {
+            self.state = RequestState::Submitted;
+            self.endorsed_by = None;
+        }
+    }
     pub(crate) fn end(&mut self, state: RequestState, why: &str, at: Timestamp, by: &str) {
         self.state = state;
+        // Every request stays on file for good; what is needed of a decided one's envelope is its digest.
+        self.document = Bytes::new();
         self.steps.push(step(at, state.as_str(), by, why));
     }
 }
@@ -284,7 +296,7 @@ impl Standing {
             comparison_code: filed.comparison_code.clone(),
             steps: filed.steps.clone(),
             certificates: if granted { filed.certificates.clone() } else { vec![] },
-            document: Digest::of(&filed.document),
+            document: filed.digest,
         }
     }
 

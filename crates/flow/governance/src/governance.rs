@@ -5,13 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use truc_directory::{AuditLogHead, MemberEntry};
 use truc_evidence::{DecisionLog, Receipt};
-use truc_model::Clock;
+use truc_model::{Clock, Digest};
 
 use crate::command::Command;
 use crate::decide::Desk;
 use crate::error::{GovernanceError, RequestRefusal};
 use crate::event::Event;
-use crate::filed::Standing;
+use crate::filed::{SecurityLevel, Standing};
 use crate::officer::Officer;
 use crate::ports::CertificateInspector;
 use crate::request::SignedRequest;
@@ -89,7 +89,7 @@ impl Governance {
         let (_, request) = SignedRequest::parse(document).map_err(RequestRefusal::from)?;
         match self.state()?.files().request_of(&request.id) {
             None => Ok(None),
-            Some(filed) if filed.document == document => Ok(Some(Standing::of(filed))),
+            Some(filed) if filed.digest == Digest::of(document) => Ok(Some(Standing::of(filed))),
             Some(_) => Err(RequestRefusal::IdTaken.into()),
         }
     }
@@ -108,6 +108,20 @@ impl Governance {
     /// [`GovernanceError`]: there is no such open request.
     pub fn wanted(&self, number: u64) -> Result<Vec<WantedCertificate>, GovernanceError> {
         self.desk("")?.wanted(number)
+    }
+
+    /// Whether this officer could approve the request as far as it can be told without its certificates. To be asked before
+    /// any is issued: a CA must not certify what is refused anyway.
+    ///
+    /// # Errors
+    /// [`GovernanceError`], as [`Command::Approve`] would be refused.
+    pub fn check_approval(
+        &self,
+        number: u64,
+        level: Option<&SecurityLevel>,
+        officer: &str,
+    ) -> Result<(), GovernanceError> {
+        self.desk(officer)?.approvable(number, level).map(drop)
     }
 
     fn desk<'a>(&'a self, actor: &'a str) -> Result<Desk<'a>, GovernanceError> {

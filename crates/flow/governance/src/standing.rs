@@ -79,7 +79,9 @@ impl Desk<'_> {
         self.open_subsystem(&id)?;
         let member = self.open_member(&id.member())?;
         let is_off = member.subsystems.iter().any(|s| s.code == id.code() && s.disabled);
-        fresh(is_off != off, format!("this about {id}"))?;
+        // What a node disabled for itself an officer may still disable for good.
+        let said = if off { is_off && self.state.is_held(&id) } else { !is_off };
+        fresh(!said, format!("this about {id}"))?;
         Ok(if off { Event::SubsystemDisabled { id } } else { Event::SubsystemEnabled { id } })
     }
 

@@ -1,6 +1,6 @@
 //! The registry's state: a fold over its events.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -28,6 +28,8 @@ pub struct State {
     certificates: Arc<HashMap<Fingerprint, MemberId>>,
     /// Every key ever registered, and to whom: a key serves one holder, for good.
     keys: Arc<HashMap<Digest, String>>,
+    /// Subsystems that an officer disabled: no node enables them.
+    held: Arc<BTreeSet<SubsystemId>>,
     pub(crate) files: Files,
 }
 
@@ -47,6 +49,7 @@ impl State {
             aliases: BTreeMap::new(),
             certificates: Arc::default(),
             keys: Arc::default(),
+            held: Arc::default(),
             files: Files::default(),
         };
         state.root = verify_root_chain(&state.anchor()?, &state.roots)?;
@@ -94,6 +97,10 @@ impl State {
     pub fn key_holder(&self, key: &Digest) -> Option<&str> {
         self.keys.get(key).map(String::as_str)
     }
+    /// Whether it was an officer who disabled the subsystem.
+    pub(crate) fn is_held(&self, id: &SubsystemId) -> bool {
+        self.held.contains(id)
+    }
     /// A node that serves the subsystem.
     pub fn a_node_serving(&self, id: &SubsystemId) -> Option<&NodeEntry> {
         self.members().flat_map(|m| &m.nodes).find(|n| n.serves.contains(id))
@@ -101,6 +108,12 @@ impl State {
     /// How many nodes serve the subsystem.
     pub fn nodes_serving(&self, id: &SubsystemId) -> usize {
         self.members().flat_map(|m| &m.nodes).filter(|n| n.serves.contains(id)).count()
+    }
+    /// How many nodes speak for a member: its own, and those that serve a subsystem of it.
+    pub(crate) fn nodes_speaking_for(&self, id: &MemberId) -> usize {
+        let speaks =
+            |n: &&NodeEntry| n.id.owner() == *id || n.serves.iter().any(|served| served.member() == *id);
+        self.members().flat_map(|m| &m.nodes).filter(speaks).count()
     }
     /// Requests and invitations.
     pub const fn files(&self) -> &Files {
@@ -213,8 +226,14 @@ impl State {
             Event::NodeMaintenance { node, maintenance } => {
                 self.change_node(node)?.maintenance.clone_from(maintenance);
             }
-            Event::SubsystemDisabled { id } => self.change_subsystem(id)?.disabled = true,
-            Event::SubsystemEnabled { id } => self.change_subsystem(id)?.disabled = false,
+            Event::SubsystemDisabled { id } => {
+                self.change_subsystem(id)?.disabled = true;
+                Arc::make_mut(&mut self.held).insert(id.clone());
+            }
+            Event::SubsystemEnabled { id } => {
+                self.change_subsystem(id)?.disabled = false;
+                self.let_go(id);
+            }
             Event::SubsystemRemoved { id } => self.remove_subsystem(id)?,
             other => self.apply_filing(other, at, by)?,
         }
@@ -243,6 +262,11 @@ impl State {
             Event::RequestAccepted { number, document, certificates, effects } => {
                 self.files.file(*number, &document.0, at, by)?;
                 effects.iter().try_for_each(|effect| self.apply(effect, at, by))?;
+                for effect in effects {
+                    if let Event::SubsystemDisabled { id } = effect {
+                        self.let_go(id);
+                    }
+                }
                 let filed = self.files.change_request(*number)?;
                 if !certificates.is_empty() {
                     filed.certify(certificates, at, "registry");
@@ -250,13 +274,20 @@ impl State {
                 filed.end(RequestState::Approved, "", at, "registry");
             }
             Event::RequestLevelAttached { number, level } => {
-                self.files.change_request(*number)?.attach(level, at, by);
+                let filed = self.files.change_request(*number)?;
+                filed.attach(level, at, by);
+                // Whoever approved first approved another level.
+                filed.annul();
             }
             Event::RequestCertified { number, certificates } => {
                 self.files.change_request(*number)?.certify(certificates, at, by);
             }
-            Event::RequestEndorsed { number, why } => {
-                self.files.change_request(*number)?.endorse(why, at, by)
+            Event::RequestEndorsed { number, why, level } => {
+                let filed = self.files.change_request(*number)?;
+                if let Some(level) = level {
+                    filed.attach(level, at, by);
+                }
+                filed.endorse(why, at, by);
             }
             Event::RequestApproved { number, why, level, certificates, effects } => {
                 effects.iter().try_for_each(|effect| self.apply(effect, at, by))?;
@@ -290,6 +321,12 @@ impl State {
         }
     }
 
+    fn let_go(&mut self, id: &SubsystemId) {
+        if self.held.contains(id) {
+            Arc::make_mut(&mut self.held).remove(id);
+        }
+    }
+
     fn forget_certificates(&mut self, gone: impl IntoIterator<Item = Fingerprint>) {
         let certificates = Arc::make_mut(&mut self.certificates);
         for fingerprint in gone {
@@ -312,6 +349,7 @@ impl State {
 
     fn remove_subsystem(&mut self, id: &SubsystemId) -> Applied {
         self.change(&id.member())?.subsystems.retain(|s| s.code != id.code());
+        self.let_go(id);
         for group in self.groups.values_mut() {
             group.members.retain(|m| !matches!(m, GroupMember::Subsystem(s) if s == id));
         }

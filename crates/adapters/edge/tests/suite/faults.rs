@@ -21,9 +21,11 @@ async fn every_code_has_its_true_status_and_x_roads_form() {
         let body = answer.json();
         assert_eq!(body["type"], fault.x_road_type());
         assert_eq!(body["code"], code.as_str());
-        // Of the request itself the caller is told, and the notice of a pause; everything else is the operators' business.
+        // Of the request itself the caller is told, of what the directory says of either end, and the notice of a pause;
+        // everything else is the operators' business.
         let of_the_request = [FaultCode::Malformed, FaultCode::NoRight, FaultCode::TooLarge];
-        if of_the_request.contains(code) || *code == FaultCode::ServiceDisabled {
+        let of_the_directory = [FaultCode::Maintenance, FaultCode::Suspended, FaultCode::ServiceDisabled];
+        if of_the_request.contains(code) || of_the_directory.contains(code) {
             assert_eq!(body["reason"], fault.detail);
             continue;
         }

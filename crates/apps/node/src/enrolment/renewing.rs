@@ -33,7 +33,10 @@ const TICK: Duration = Duration::from_secs(5);
 const DUE_EVERY: Duration = Duration::from_secs(3600);
 /// The first wait after a failure; each is twice as long as the one before.
 const RETRY: Duration = Duration::from_secs(30);
-const LONGEST_RETRY: Duration = Duration::from_secs(6 * 3600);
+/// ... up to this while a renewal is under way, so that it goes on soon when what kept it is over,
+const LONGEST_RETRY: Duration = Duration::from_secs(600);
+/// ... and up to this when none could be begun, e.g. because an external CA must certify first.
+const LONGEST_BEFORE: Duration = Duration::from_secs(6 * 3600);
 /// Limit for one certificate's status.
 const STATUS: Duration = Duration::from_secs(30);
 /// A certificate is renewed when a third of its life is left, and no sooner than this before its end.
@@ -65,6 +68,13 @@ struct Memory {
     /// When it is looked again whether one is due.
     due: Option<Instant>,
     failures: u32,
+    /// Renewals that could not be begun, one after the other.
+    vain: u32,
+}
+
+/// 30 s, 1 min, 2 min … up to `longest`.
+fn backoff(failures: u32, longest: Duration) -> Duration {
+    (RETRY * (1 << failures.saturating_sub(1).min(12))).min(longest)
 }
 
 impl Renewing {
@@ -80,7 +90,7 @@ impl Renewing {
                 }
                 Some(Err(error)) => {
                     memory.failures = memory.failures.saturating_add(1);
-                    let wait = (RETRY * (1 << memory.failures.saturating_sub(1).min(12))).min(LONGEST_RETRY);
+                    let wait = backoff(memory.failures, LONGEST_RETRY);
                     tracing::warn!(%error, again_in_seconds = wait.as_secs(), "keys are not renewed");
                     wait
                 }
@@ -125,7 +135,24 @@ impl Renewing {
         if !self.config.renewal.automatic || memory.due.is_some_and(|due| Instant::now() < due) {
             return Ok(());
         }
-        let due = office.blocking(|office| due(office)).await?;
+        let wait = match self.begin(office).await {
+            Ok(()) => {
+                memory.vain = 0;
+                DUE_EVERY
+            }
+            Err(error) => {
+                memory.vain = memory.vain.saturating_add(1);
+                let wait = backoff(memory.vain, LONGEST_BEFORE);
+                tracing::warn!(%error, again_in_seconds = wait.as_secs(), "keys are not renewed");
+                wait
+            }
+        };
+        memory.due = Some(Instant::now() + wait);
+        Ok(())
+    }
+
+    async fn begin(&self, office: &Office) -> Result<(), EnrolmentError> {
+        let due = office.blocking(due).await?;
         if due.auth || !due.members.is_empty() {
             tracing::info!(
                 auth = due.auth,
@@ -134,7 +161,6 @@ impl Renewing {
             );
             office.renew(due, false, &mut |_| {}).await?;
         }
-        memory.due = Some(Instant::now() + DUE_EVERY);
         Ok(())
     }
 
@@ -282,6 +308,13 @@ fn due(office: &Office) -> Result<RenewOptions, EnrolmentError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn attempts_come_later_and_later_up_to_the_longest() {
+        assert_eq!([1, 2, 3].map(|n| backoff(n, LONGEST_RETRY).as_secs()), [30, 60, 120]);
+        assert!((5..100).all(|n| backoff(n, LONGEST_RETRY) <= LONGEST_RETRY));
+        assert_eq!(backoff(u32::MAX, LONGEST_BEFORE), LONGEST_BEFORE);
+    }
 
     #[test]
     fn a_third_of_the_life_or_thirty_days_whichever_comes_later() {

@@ -12,6 +12,7 @@ mod node_apply;
 mod node_backup;
 mod node_enroll;
 mod node_request;
+mod node_status;
 pub(crate) mod pki;
 pub(crate) mod register;
 pub(crate) mod registry;

@@ -77,6 +77,7 @@ pub(crate) enum Node {
     },
     Export(super::node_apply::Export),
     Apply(super::node_apply::Apply),
+    Status(super::node_status::Status),
     /// Check a configuration file and everything it names; every mistake is told at once
     #[command(after_help = "Example:\n  truc node check-config --config node.toml")]
     CheckConfig {
@@ -126,6 +127,7 @@ impl Node {
             Self::Run { config, until, json } => run(config, &until, json).await,
             Self::Export(verb) => verb.run().await,
             Self::Apply(verb) => verb.run().await,
+            Self::Status(verb) => verb.run().await.map(|()| ExitCode::SUCCESS),
             Self::CheckConfig { config, text_only, json } => check(config, text_only, json).await,
             Self::Backup(verb) => verb.run().await.map(|()| ExitCode::SUCCESS),
             Self::Restore(verb) => verb.run().await.map(|()| ExitCode::SUCCESS),

@@ -167,7 +167,7 @@ pub(crate) enum Audit {
     },
     /// Check that no decision was changed, dropped or slipped in since it was published
     #[command(
-        after_help = "Example:\n  truc registry audit verify\n  truc registry audit verify --head /var/lib/truc/node/data/directory/head"
+        after_help = "Example:\n  truc registry audit verify\n  truc registry audit verify --head /var/lib/truc/node/data/directory/head.json"
     )]
     Verify {
         /// The registry's configuration file

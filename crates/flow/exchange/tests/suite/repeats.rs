@@ -159,10 +159,11 @@ async fn what_was_carried_out_after_the_backup_is_not_carried_out_again() {
     let parts = request(&bus, |_| {}).await;
     send(&bus, parts.clone()).await.answer();
     // The backup is older than all of that; the restored node starts at once, well within the request's life.
+    let now = bus.clock.now();
     let provider = bus.node_mut(PROVIDER);
     provider.gate = Arc::new(GatedStore::new(Arc::new(MemoryStore::default())));
     provider.restart().await;
-    provider.ground.recorder.restored(bus.clock.now());
+    provider.ground.recorder.restored(now);
     assert_eq!(send(&bus, parts.clone()).await.fault(), FaultCode::Expired);
     let (id, entry) = (Header::parse(&parts.header).unwrap().id, bus.node(PROVIDER).entry());
     let past = bus.node(CONSUMER).link.outcome(&entry, id, digest_of(&parts)).await.unwrap().0;

@@ -10,12 +10,16 @@ use truc_directory::{Der, PublicKey, V1};
 use truc_model::{Digest, Fingerprint, MemberId, MessageId, NodeId, SubsystemId, Timestamp};
 
 use super::invitation::InvitationMac;
-use super::seal::RequestSignature;
+use super::seal::{RequestSignature, SigningRole};
 
 /// Longest signed request taken, in bytes.
 pub const REQUEST_LIMIT: usize = 256 * 1024;
 /// Most members in one enrolment, and most subsystems of one of them.
 const LIST_LIMIT: usize = 500;
+/// Most message versions that a node lists.
+const VERSIONS_LIMIT: usize = 16;
+/// Longest name of a subsystem, in characters.
+const NAME_LIMIT: usize = 200;
 
 /// Why a document is no request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +56,24 @@ impl SignedRequest {
             serde_json::from_slice(&signed.request).map_err(|e| RequestError(e.to_string()))?;
         request.check().map_err(RequestError)?;
         Ok((signed, request))
+    }
+
+    /// Whether the document says what it says without padding. Everything that is filed stays in the journal for good, and so
+    /// nothing is filed that no reader looks at. Apart from reading, so that what is on file already still reads.
+    pub(crate) fn check_form(&self, document: &[u8], request: &Request) -> Result<(), RequestError> {
+        let room = |needed: usize| needed.saturating_mul(2).saturating_add(1024);
+        let padded = self.request.len() > room(request.to_bytes().len())
+            || document.len() > room(self.to_bytes().len());
+        let idle = |one: &RequestSignature| {
+            matches!(one.role, SigningRole::NewKey | SigningRole::LogKey) && one.certificate.is_some()
+        };
+        if padded {
+            return Err(RequestError("it is padded".into()));
+        }
+        if self.signatures.iter().any(idle) {
+            return Err(RequestError("a certificate comes with a new key's signature".into()));
+        }
+        request.ask.check_form().map_err(RequestError)
     }
 
     /// The envelope's bytes.
@@ -195,6 +217,22 @@ impl Ask {
         )
     }
 
+    /// What officers read must be what it looks like, also where a name changes nothing because the subsystem is known.
+    fn check_form(&self) -> Result<(), String> {
+        let subsystems: Vec<&NamedSubsystem> = match self {
+            Self::EnrolNode { versions, .. } if !(1..=VERSIONS_LIMIT).contains(&versions.len()) => {
+                return Err(format!("it lists no message version, or more than {VERSIONS_LIMIT}"));
+            }
+            Self::EnrolNode { members, .. } => members.iter().flat_map(|m| &m.subsystems).collect(),
+            Self::RegisterSubsystem { subsystem, .. } => vec![subsystem],
+            _ => vec![],
+        };
+        match subsystems.into_iter().find(|s| !is_plain(&s.name)) {
+            Some(odd) => Err(format!("the name of {} is empty, too long, or not plain text", odd.id)),
+            None => Ok(()),
+        }
+    }
+
     /// The node's certificate and the members' that are asked for, each with its holder's id.
     pub fn certificates<'a>(
         &'a self,
@@ -293,6 +331,15 @@ impl Request {
             _ => Ok(()),
         }
     }
+}
+
+/// One line without marks that turn the direction of writing or take no room.
+fn is_plain(name: &str) -> bool {
+    let odd = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
+    };
+    (1..=NAME_LIMIT).contains(&name.trim().chars().count()) && !name.chars().any(odd)
 }
 
 /// Bytes as base64 text (RFC 4648 section 4).

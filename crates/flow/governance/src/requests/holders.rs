@@ -1,6 +1,6 @@
 //! Whose keys a request brings, and who must have signed it.
 
-use truc_directory::{Der, NodeEntry, Usage};
+use truc_directory::{Der, MemberStatus, NodeEntry, Usage};
 use truc_model::{Digest, MemberId};
 
 use crate::decide::Desk;
@@ -130,8 +130,7 @@ impl Desk<'_> {
                 needed += 1;
             }
             ask => {
-                let node = self.asking_node(request)?;
-                self.by_node(signed, node, text)?;
+                let node = self.asking_node(signed, request, text)?;
                 needed += 1;
                 for member in self.bound_members(ask, node)? {
                     self.by_member(signed, &member, text)?;
@@ -146,15 +145,31 @@ impl Desk<'_> {
         Err(RequestRefusal::Signature { who: request.node.to_string(), why }.into())
     }
 
-    fn asking_node(&self, request: &Request) -> Result<&NodeEntry, Refusal> {
+    /// The node that asks, once its signature holds: whoever lacks its key gets no further.
+    pub(crate) fn asking_node(
+        &self,
+        signed: &SignedRequest,
+        request: &Request,
+        text: &[u8],
+    ) -> Result<&NodeEntry, Refusal> {
         let node = self.open_node(&request.node)?;
-        self.open_member(&node.id.owner())?;
+        self.by_node(signed, node, text)?;
+        self.taking_part(&node.id.owner())?;
         if node.suspended {
             return Err(
                 RequestRefusal::NotItsOwn { node: node.id.clone(), what: "a suspended node".into() }.into()
             );
         }
         Ok(node)
+    }
+
+    /// A suspended member asks for nothing: whoever it was suspended because of must not make keys for the time after.
+    fn taking_part(&self, id: &MemberId) -> Result<(), Refusal> {
+        if self.open_member(id)?.status == MemberStatus::Suspended {
+            let why = "thành viên đang bị đình chỉ / the member is suspended".to_owned();
+            return Err(RequestRefusal::Signature { who: id.to_string(), why }.into());
+        }
+        Ok(())
     }
 
     /// The members whose seal must stand under the request, beside the node's signature.
@@ -164,14 +179,22 @@ impl Desk<'_> {
             *member == node.id.owner() || node.serves.iter().any(|s| s.member() == *member)
         };
         match ask {
-            // A member that the node begins to speak for signs with the key of its new seal.
-            Ask::RegisterSubsystem { seals, .. } if !seals.is_empty() => Ok(vec![]),
+            // A member that the node begins to speak for signs with the key of its new seal. One that it speaks for
+            // already has a seal to say so with: a new key alone is nobody's word.
+            Ask::RegisterSubsystem { subsystem, seals }
+                if !seals.is_empty() && !(hosts(&subsystem.id.member()) && self.has_seal(&subsystem.id.member())) =>
+            {
+                Ok(vec![])
+            }
             Ask::RegisterSubsystem { subsystem, .. } => Ok(vec![subsystem.id.member()]),
             Ask::DisableSubsystem { subsystem }
             | Ask::EnableSubsystem { subsystem }
             | Ask::DeleteSubsystem { subsystem } => {
                 if !node.serves.contains(subsystem) {
                     return Err(foreign(subsystem.to_string()));
+                }
+                if matches!(ask, Ask::EnableSubsystem { .. }) && self.state.is_held(subsystem) {
+                    return Err(foreign(format!("{subsystem}, which an officer disabled: ask the registrar")));
                 }
                 Ok(vec![subsystem.member()])
             }
@@ -205,10 +228,14 @@ impl Desk<'_> {
     }
 
     fn by_member(&self, signed: &SignedRequest, member: &MemberId, text: &[u8]) -> Result<(), Refusal> {
-        self.open_member(member)?;
+        self.taking_part(member)?;
         let one = find(signed, SigningRole::Member, member.as_str(), "a registered seal")?;
         let known = |certificate: &&Der| self.state.is_seal(member, &certificate.fingerprint());
         self.by_certificate(one, known, text)
+    }
+
+    fn has_seal(&self, member: &MemberId) -> bool {
+        self.state.member(member).is_some_and(|m| !m.sign_certificates.is_empty())
     }
 
     fn by_certificate(

@@ -26,6 +26,11 @@ const STALE_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
 const INVITATION_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Requests of one node that may wait at once.
 const OPEN_LIMIT: usize = 20;
+/// Requests of one node within an hour that can be made again and again.
+const HOURLY_LIMIT: usize = 60;
+const HOUR: Duration = Duration::from_secs(3600);
+/// Registered TLS identities of one node, and seals of one member for each node that speaks for it.
+const CERTIFICATES_LIMIT: usize = 8;
 /// Longest reason or decision, in characters.
 const TEXT_LIMIT: usize = 1000;
 
@@ -84,18 +89,17 @@ impl Desk<'_> {
         if self.state.files.request_of(&request.id).is_some() {
             return Err(RequestRefusal::IdTaken.into());
         }
-        let waiting = |filed: &&Filed| filed.state.is_open() && filed.request.node == request.node;
-        if self.state.files.requests().filter(waiting).count() >= OPEN_LIMIT {
-            return Err(Refusal::Invalid(format!(
-                "nút đã có {OPEN_LIMIT} yêu cầu đang chờ / the node has {OPEN_LIMIT} requests waiting already"
-            )));
-        }
+        signed.check_form(document, &request).map_err(RequestRefusal::from)?;
         let text = signed_text(&signed.request);
+        // Who asks comes first: certificate requests of strangers are not even read.
         if matches!(request.ask, Ask::EnrolNode { .. }) {
             self.invited(&signed, &request, &text)?;
         } else if signed.invitation.is_some() {
             return Err(RequestRefusal::NotInvited.into());
+        } else {
+            self.asking_node(&signed, &request, &text)?;
         }
+        self.not_too_many(&request)?;
         let keys = self.requested_keys(&request)?;
         self.signatures(&signed, &request, &keys, &text)?;
         let brought = self.brought(&request, &keys)?;
@@ -103,6 +107,46 @@ impl Desk<'_> {
         self.effects(&request, &brought)?;
         let wanted = keys.into_iter().filter(|key| !key.granted_by(&brought)).map(|key| key.wanted).collect();
         Ok(Examined { request, wanted })
+    }
+
+    /// What one node may have waiting, may change in an hour, and may pile up: everything stays in the journal for good.
+    fn not_too_many(&self, request: &Request) -> Result<(), Refusal> {
+        let of_node = |filed: &&Filed| filed.request.node == request.node;
+        let all = || self.state.files.requests().filter(of_node);
+        if all().filter(|filed| filed.state.is_open()).count() >= OPEN_LIMIT {
+            return Err(Refusal::Invalid(format!(
+                "nút đã có {OPEN_LIMIT} yêu cầu đang chờ / the node has {OPEN_LIMIT} requests waiting already"
+            )));
+        }
+        let lately = |filed: &&Filed| filed.request.made.plus(HOUR) > self.now && repeats(&filed.request.ask);
+        if repeats(&request.ask) && all().filter(lately).count() >= HOURLY_LIMIT {
+            return Err(Refusal::Invalid(format!(
+                "nút đã đổi {HOURLY_LIMIT} lần trong một giờ; thử lại sau / the node has changed {HOURLY_LIMIT} things within an hour; try again later"
+            )));
+        }
+        self.room_for_certificates(request)
+    }
+
+    fn room_for_certificates(&self, request: &Request) -> Result<(), Refusal> {
+        let full = |holder: &str| {
+            Refusal::Invalid(format!(
+                "{holder} đã có quá nhiều chứng thư; hãy xóa chứng thư cũ / {holder} has too many certificates; delete old ones first"
+            ))
+        };
+        let (auth, members) = request.ask.certificates(&request.node);
+        let held = |node: &NodeId| self.state.node(node).map_or(0, |node| node.auth_certificates.len());
+        if auth.is_some_and(|(node, _)| held(node) >= CERTIFICATES_LIMIT) {
+            return Err(full(request.node.as_str()));
+        }
+        for member in members {
+            let seals = self.state.member(&member.id).map_or(0, |m| m.sign_certificates.len());
+            if seals >= CERTIFICATES_LIMIT
+                && seals >= CERTIFICATES_LIMIT * self.state.nodes_speaking_for(&member.id)
+            {
+                return Err(full(member.id.as_str()));
+            }
+        }
+        Ok(())
     }
 
     fn invited(&self, signed: &SignedRequest, request: &Request, text: &[u8]) -> Result<(), Refusal> {
@@ -181,21 +225,12 @@ impl Desk<'_> {
         level: Option<SecurityLevel>,
         issued: &[GrantedCertificate],
     ) -> Result<Event, Refusal> {
-        let filed = self.fresh_request(number)?;
+        let (filed, keys) = self.approvable(number, level.as_ref())?;
         let level = level.map(checked_level).transpose()?;
-        let enrols = matches!(filed.request.ask, Ask::EnrolNode { .. });
-        if enrols && filed.level.is_none() && level.is_none() {
-            return Err(RequestRefusal::NoLevel(number).into());
-        }
-        if filed.endorsed_by.as_deref() == Some(self.actor) {
-            return Err(RequestRefusal::SecondOfficer(self.actor.to_owned()).into());
-        }
         let why = remark(why)?;
         if self.rules.four_eyes && filed.endorsed_by.is_none() {
-            self.effects(&filed.request, &[])?;
-            return Ok(Event::RequestEndorsed { number, why });
+            return Ok(Event::RequestEndorsed { number, why, level });
         }
-        let keys = self.requested_keys(&filed.request)?;
         let mut certificates = self.brought(&filed.request, &keys)?;
         certificates.extend(filed.certificates.iter().chain(issued).cloned());
         let wanted: Vec<_> = keys.iter().map(|key| key.wanted.clone()).collect();
@@ -203,6 +238,35 @@ impl Desk<'_> {
         let effects = self.effects(&filed.request, &certificates)?;
         let certificates = certificates.into_iter().filter(|c| !filed.certificates.contains(c)).collect();
         Ok(Event::RequestApproved { number, why, level, certificates, effects })
+    }
+
+    /// Whether this officer could approve the request, as far as it can be told without its certificates. Everything is judged
+    /// as of now: a certificate or member that signed and does not count any more takes its signature along.
+    pub(crate) fn approvable(
+        &self,
+        number: u64,
+        level: Option<&SecurityLevel>,
+    ) -> Result<(&Filed, Vec<holders::RequestedKey>), Refusal> {
+        let filed = self.fresh_request(number)?;
+        let enrols = matches!(filed.request.ask, Ask::EnrolNode { .. });
+        if enrols && filed.level.is_none() && level.is_none() {
+            return Err(RequestRefusal::NoLevel(number).into());
+        }
+        if filed.endorsed_by.as_deref() == Some(self.actor) {
+            return Err(RequestRefusal::SecondOfficer(self.actor.to_owned()).into());
+        }
+        if filed.endorsed_by.is_some() && level.is_some_and(|level| filed.level.as_ref() != Some(level)) {
+            return Err(Refusal::Invalid(
+                "cán bộ thứ nhất duyệt với cấp độ khác; hãy gắn cấp độ mới rồi duyệt lại từ đầu / the first officer approved another security \
+                 level; attach the new one, then both approve again"
+                    .into(),
+            ));
+        }
+        let keys = self.requested_keys(&filed.request)?;
+        let (signed, request) = SignedRequest::parse(&filed.document).map_err(RequestRefusal::from)?;
+        self.signatures(&signed, &request, &keys, &signed_text(&signed.request))?;
+        self.effects(&request, &[])?;
+        Ok((filed, keys))
     }
 
     pub(crate) fn refuse(&self, number: u64, why: String) -> Result<Event, Refusal> {
@@ -230,7 +294,12 @@ impl Desk<'_> {
         wanted: &[WantedCertificate],
     ) -> Result<(), Refusal> {
         for certificate in granted {
-            self.grant(keys, &certificate.certificate)?;
+            let fits = self.grant(keys, &certificate.certificate)?;
+            if (&fits.holder, fits.usage) != (&certificate.holder, certificate.usage) {
+                let why = "it is for the key of another holder".to_owned();
+                let holder = certificate.holder.clone();
+                return Err(RequestRefusal::Certificate { holder, why }.into());
+            }
         }
         let missing: Vec<&str> = wanted
             .iter()
@@ -242,6 +311,11 @@ impl Desk<'_> {
         }
         Err(RequestRefusal::NotCertified { number, holders: missing.join(", ") }.into())
     }
+}
+
+/// Whether a node can ask it for ever, with nothing in between that ends: deleting ends by itself.
+const fn repeats(ask: &Ask) -> bool {
+    !ask.needs_approval() && !matches!(ask, Ask::DeleteCertificate { .. } | Ask::DeleteSubsystem { .. })
 }
 
 fn remark(text: String) -> Result<String, Refusal> {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop where it stands")]
 #![allow(missing_docs, reason = "a test")]
 
+mod attacks;
 mod ceremony;
 mod commands;
 mod golden;

@@ -136,7 +136,7 @@ async fn a_group_has_a_part_of_its_own() {
     }
     let before = office.publish().await.directory;
     let member = truc_directory::GroupMember::Member("VN/GOV/H26".parse().unwrap());
-    office.run(Command::AddGroupMember { code: "y-te".into(), member }).await.unwrap();
+    office.run(Command::AddToGroup { code: "y-te".into(), member }).await.unwrap();
     let after = office.publish().await.directory;
     assert_eq!(before.raw().part("group/mot-cua"), after.raw().part("group/mot-cua"));
     assert_ne!(before.raw().part("group/y-te"), after.raw().part("group/y-te"));

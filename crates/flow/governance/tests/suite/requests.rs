@@ -11,18 +11,18 @@ use zeroize::Zeroizing;
 
 use crate::office::{Office, certificate, public, sign};
 
-const NODE: &str = "VN/GOV/H49/ss1";
-const MEMBER: &str = "VN/GOV/H49";
+pub(crate) const NODE: &str = "VN/GOV/H49/ss1";
+pub(crate) const MEMBER: &str = "VN/GOV/H49";
 /// Seeds of the new node's keys.
-const AUTH: u8 = 20;
-const SEAL: u8 = 21;
-const LOG: u8 = 22;
+pub(crate) const AUTH: u8 = 20;
+pub(crate) const SEAL: u8 = 21;
+pub(crate) const LOG: u8 = 22;
 
-fn csr(holder: &str, seed: u8) -> RequestedCertificate {
+pub(crate) fn csr(holder: &str, seed: u8) -> RequestedCertificate {
     RequestedCertificate { request: certificate(&format!("csr:{holder}#{seed}")), certificate: None }
 }
 
-fn granted(holder: &str, seed: u8, usage: Usage) -> GrantedCertificate {
+pub(crate) fn granted(holder: &str, seed: u8, usage: Usage) -> GrantedCertificate {
     GrantedCertificate {
         holder: holder.to_owned(),
         usage,
@@ -31,25 +31,25 @@ fn granted(holder: &str, seed: u8, usage: Usage) -> GrantedCertificate {
     }
 }
 
-fn issued() -> Vec<GrantedCertificate> {
+pub(crate) fn issued() -> Vec<GrantedCertificate> {
     vec![granted(NODE, AUTH, Usage::Auth), granted(MEMBER, SEAL, Usage::Sign)]
 }
 
-fn level() -> Option<SecurityLevel> {
+pub(crate) fn level() -> Option<SecurityLevel> {
     Some(SecurityLevel { level: 3, decision: "12/QĐ-UBND 01/11/2026".into() })
 }
 
-fn code(n: u8) -> InvitationCode {
+pub(crate) fn code(n: u8) -> InvitationCode {
     InvitationCode::new(&Zeroizing::new([n; 25]))
 }
 
-fn desk() -> NamedSubsystem {
+pub(crate) fn desk() -> NamedSubsystem {
     NamedSubsystem {
         id: format!("{MEMBER}/mot-cua-so-1").parse().unwrap(), name: "Một cửa số 1".into()
     }
 }
 
-fn enrolment() -> Ask {
+pub(crate) fn enrolment() -> Ask {
     Ask::EnrolNode {
         address: "ss1.quangninh.gov.vn:5500".into(),
         log_key: public(LOG),
@@ -64,18 +64,18 @@ fn enrolment() -> Ask {
 }
 
 /// Makes a request and signs it; every part can be bent before.
-struct Applicant {
-    request: Request,
-    signatures: Vec<(SigningRole, String, Option<Der>, u8)>,
-    invitation: Option<InvitationCode>,
+pub(crate) struct Applicant {
+    pub(crate) request: Request,
+    pub(crate) signatures: Vec<(SigningRole, String, Option<Der>, u8)>,
+    pub(crate) invitation: Option<InvitationCode>,
 }
 
-fn message_id(now: Timestamp, n: u8) -> MessageId {
+pub(crate) fn message_id(now: Timestamp, n: u8) -> MessageId {
     MessageId::new(now, [n; 10])
 }
 
 impl Applicant {
-    fn enrolling(office: &Office, invitation: u8) -> Self {
+    pub(crate) fn enrolling(office: &Office, invitation: u8) -> Self {
         let new = |holder: &str, seed| (SigningRole::NewKey, holder.to_owned(), None, seed);
         Self {
             request: Request {
@@ -96,7 +96,7 @@ impl Applicant {
     }
 
     /// A request of the enrolled node, signed by node and, if asked for, member.
-    fn asking(office: &Office, n: u8, ask: Ask, with_member: bool) -> Self {
+    pub(crate) fn asking(office: &Office, n: u8, ask: Ask, with_member: bool) -> Self {
         let mut applicant = Self::enrolling(office, n);
         applicant.request.ask = ask;
         applicant.invitation = None;
@@ -109,7 +109,7 @@ impl Applicant {
         applicant
     }
 
-    fn document(&self) -> Bytes {
+    pub(crate) fn document(&self) -> Bytes {
         let request = self.request.to_bytes();
         let text = signed_text(&request);
         let one =
@@ -129,20 +129,20 @@ impl Applicant {
         .to_bytes()
     }
 
-    async fn submit(&self, office: &mut Office) -> Result<(), GovernanceError> {
+    pub(crate) async fn submit(&self, office: &mut Office) -> Result<(), GovernanceError> {
         office.run(Command::Submit { document: self.document(), issued: vec![] }).await.map(drop)
     }
 }
 
 impl Office {
-    async fn invite(&mut self, n: u8, level: Option<SecurityLevel>) -> Result<(), GovernanceError> {
+    pub(crate) async fn invite(&mut self, n: u8, level: Option<SecurityLevel>) -> Result<(), GovernanceError> {
         let expires = self.clock.now().plus(Duration::from_secs(72 * 3600));
         let node: NodeId = NODE.parse().unwrap();
         let (id, key) = (code(n).id().clone(), code(n).key());
         self.run(Command::Invite { id, key, node, expires, level }).await.map(drop)
     }
 
-    async fn with_h49() -> Self {
+    pub(crate) async fn with_h49() -> Self {
         let mut office = Self::furnished().await;
         let id: MemberId = MEMBER.parse().unwrap();
         let (name_vi, name_en) = ("UBND tỉnh Quảng Ninh".into(), "Quang Ninh".into());
@@ -150,7 +150,7 @@ impl Office {
         office
     }
 
-    async fn enrolled() -> Self {
+    pub(crate) async fn enrolled() -> Self {
         let mut office = Self::with_h49().await;
         office.invite(1, level()).await.unwrap();
         Applicant::enrolling(&office, 1).submit(&mut office).await.unwrap();
@@ -158,7 +158,7 @@ impl Office {
         office
     }
 
-    async fn approve(
+    pub(crate) async fn approve(
         &mut self,
         number: u64,
         who: &str,
@@ -168,12 +168,12 @@ impl Office {
         self.governance.execute(command, who).await.map(drop)
     }
 
-    fn state(&self) -> &State {
+    pub(crate) fn state(&self) -> &State {
         self.governance.state().unwrap()
     }
 }
 
-fn refusal(outcome: Result<(), GovernanceError>) -> RequestRefusal {
+pub(crate) fn refusal(outcome: Result<(), GovernanceError>) -> RequestRefusal {
     match outcome.unwrap_err() {
         GovernanceError::Request(refusal) => refusal,
         other => panic!("{other}"),
