@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use truc_directory::MemberStatus;
 use truc_keys::KeyKind;
-use truc_model::FaultCode::{InconsistentResponse, Malformed, OutcomeUnknown, StatusUnknown, Untrusted};
+use truc_model::FaultCode::{
+    InconsistentResponse, Malformed, Moved, OutcomeUnknown, StatusUnknown, Suspended, Untrusted,
+};
 use truc_model::{MemberId, Timestamp};
 use truc_testkit::authority::Authority;
 use truc_trust::{Certificate, Verdict};
@@ -183,7 +185,9 @@ async fn the_certificate() {
         request("the stranger's own", under(false, |s| Pen::of(s.bus.node(STRANGER), "VN/GOV/H28")), told(Untrusted)),
         request("the service's own", under(false, service), told(Untrusted)),
         request("no longer registered", |_, s| s.bus.change(|m| m.get_mut(&h26()).unwrap().sign_certificates.clear()), told(Untrusted)).and_no_more(),
-        request("of a closed member", |_, s| s.bus.change(|m| m.get_mut(&h26()).unwrap().status = MemberStatus::Closed), told(Untrusted)).and_no_more(),
+        request("of a closed member", |_, s| s.bus.change(|m| m.get_mut(&h26()).unwrap().status = MemberStatus::Closed), told(Moved)).and_no_more(),
+        request("of a suspended member", |_, s| s.bus.change(|m| m.get_mut(&h26()).unwrap().status = MemberStatus::Suspended), told(Suspended)).and_no_more(),
+        request("of a suspended node", |_, s| s.bus.change(|m| m.get_mut(&h26()).unwrap().nodes[0].suspended = true), told(Suspended)).and_no_more(),
         request("of a node that is no longer registered", |_, s| s.bus.change(|m| m.get_mut(&h26()).unwrap().nodes[0].auth_certificates.clear()), told(Untrusted)).and_no_more(),
         request("of a node that no longer speaks for it", |_, s| s.bus.change(|m| m.get_mut(&h26()).unwrap().nodes[0].serves.clear()), told(Untrusted)).and_no_more(),
         answer("answer: not registered", |t, s| t.sign(&Pen::fresh(KeyKind::EcP256, |k| s.bus.authority.seal(&"VN/GOV/G01".parse().unwrap(), k))), doubted(InconsistentResponse)),

@@ -37,7 +37,7 @@ const METRICS_TYPE: HeaderValue =
 pub struct Health {
     /// Whether the node can carry messages: then the answer is 200, and otherwise 503.
     pub serving: bool,
-    /// The worst of all states below.
+    /// The worst of all states below, and degraded at best while there is an alarm.
     pub state: String,
     /// The node's id.
     pub node: String,
@@ -61,8 +61,12 @@ pub struct DirectoryHealth {
     pub expires: Timestamp,
     /// Whether heads are arriving from the registry.
     pub connected: bool,
-    /// Whether the registry was caught showing two directories under one number, or an older one.
+    /// Whether the registry was caught showing two directories under one number, or an older one, or a node holds another
+    /// directory under the number of this one's.
     pub alarm: bool,
+    /// The nodes that do: no exchange passes between them and this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<String>,
 }
 
 /// One approved CA.
@@ -165,7 +169,8 @@ mod tests {
         fn health(&self) -> Health {
             let at = Timestamp::from_millis(0);
             let (state, connected) = ("fresh".to_owned(), true);
-            let directory = DirectoryHealth { state, issued: at, expires: at, connected, alarm: false };
+            let (alarm, conflicts) = (false, vec![]);
+            let directory = DirectoryHealth { state, issued: at, expires: at, connected, alarm, conflicts };
             Health {
                 serving: self.0,
                 state: "fresh".into(),

@@ -1,35 +1,30 @@
 //! Keeps a node's directory current: watches the registry, goes on without it.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
-use tonic::transport::Channel;
-use truc_directory::{Anchor, Directory, PART_LIMIT_BYTES, PartRef, RegistryAddress};
-use truc_model::{Clock, Digest};
+use truc_directory::{Anchor, Directory, RegistryAddress, Rollback};
+use truc_model::Clock;
 use truc_wire::registry::registry_client::RegistryClient;
-use truc_wire::registry::{HeadUpdate, Part, PartsRequest, WatchRequest};
+use truc_wire::registry::{HeadUpdate, WatchRequest};
 
 use crate::backoff::Backoff;
 use crate::connect::{CONNECT, connect, sentence};
 use crate::folder::{DirectoryFolder, FolderError};
 use crate::handle::{DirectoryHandle, Publisher};
 use crate::litter::Litter;
-use crate::update::{Desk, HighestSeen, Offer, Refused, Source};
+use crate::peers::{self, PeerOffer, PeerOffers, PeerQueue, RegistryThenPeer};
+use crate::remote::{Remote, own, silent};
+use crate::update::{Desk, HighestSeen, Judged, Offer, Refused};
 
 /// Longest message taken from the registry: a head of 100,000 parts, or a part with its envelope.
 const MESSAGE_LIMIT: usize = 32 * 1024 * 1024;
-/// Parts asked for at once.
-const BATCH: usize = 256;
-/// Most bytes fetched for one version.
-const FETCH_LIMIT: u64 = 1024 * 1024 * 1024;
 
 /// How to keep current.
 #[derive(Debug, Clone)]
@@ -94,6 +89,7 @@ pub enum SyncError {
 pub struct DirectorySync {
     stop: CancellationToken,
     task: JoinHandle<()>,
+    offers: PeerOffers,
 }
 
 impl DirectorySync {
@@ -117,7 +113,8 @@ impl DirectorySync {
                 None
             }
         };
-        let mut follower = Follower { config, desk, at: 0 };
+        let (offers, peers) = peers::queue();
+        let mut follower = Follower { config, desk, at: 0, peers };
         let first = Arc::new(match cached {
             Some(directory) => directory,
             None => follower.first().await?,
@@ -135,7 +132,12 @@ impl DirectorySync {
         let task = tokio::spawn(async move {
             stopped.run_until_cancelled(follower.follow(publisher)).await;
         });
-        Ok((handle, Self { stop, task }))
+        Ok((handle, Self { stop, task, offers }))
+    }
+
+    /// Where heads that other nodes show are handed in.
+    pub fn offers(&self) -> PeerOffers {
+        self.offers.clone()
     }
 
     /// Ends the task and waits for it.
@@ -152,6 +154,13 @@ struct Follower {
     desk: Desk,
     /// Which address has its turn: the one that serves well keeps it, one that does not loses it.
     at: usize,
+    peers: PeerQueue,
+}
+
+/// What came next.
+enum Came {
+    Registry(Offer),
+    Peer(PeerOffer, Result<Option<Judged>, Refused>),
 }
 
 /// How one connection ended.
@@ -205,7 +214,7 @@ impl Follower {
 
     async fn first_attempt(&mut self) -> Result<Directory, String> {
         let (remote, mut stream) = self.open(0, 0).await?;
-        let offer = self.next_head(&mut stream, self.config.answer).await?;
+        let offer = next_head(&mut stream, self.config.answer, Instant::now()).await?;
         let considered = self.desk.consider(offer, None, &remote).await.map_err(|r| r.to_string())?;
         considered.ok_or_else(|| "the registry offered nothing".to_owned())
     }
@@ -226,36 +235,60 @@ impl Follower {
             }
             let all_had_their_turn = served_since.is_some() || self.pass_on();
             if all_had_their_turn {
-                sleep(backoff.wait()).await;
+                self.rest(backoff.wait(), &publisher).await;
             }
+        }
+    }
+
+    /// Waits for the registry's next turn; other nodes are heard meanwhile.
+    async fn rest(&mut self, wait: Duration, publisher: &Publisher) {
+        let over = Instant::now() + wait;
+        loop {
+            let offer = tokio::select! {
+                () = sleep_until(over) => return,
+                offer = self.peers.next() => offer,
+            };
+            let current = publisher.current();
+            let judged = self.judge(&offer, &current, None).await;
+            self.peer_said(&offer, judged, &current, publisher).await;
         }
     }
 
     /// One connection's life.
     async fn watch(&mut self, publisher: &Publisher) -> Ended {
         let current = publisher.current();
-        let (remote, mut stream) = match self.open(current.epoch(), current.version()).await {
+        // What this stream is known to know. A peer may bring more: then the stream is behind, and has not gone back.
+        let mut told = (current.epoch(), current.version());
+        let (remote, mut stream) = match self.open(told.0, told.1).await {
             Ok(opened) => opened,
             Err(why) => return why.into(),
         };
         let mut limit = self.config.answer;
+        let mut last = Instant::now();
         let mut served_since = None;
         loop {
-            let offer = match self.next_head(&mut stream, limit).await {
-                Ok(offer) => offer,
+            let current = publisher.current();
+            let offer = match self.next(&mut stream, limit, last, &current, &remote).await {
+                Ok(Came::Registry(offer)) => offer,
+                Ok(Came::Peer(offer, judged)) => {
+                    self.peer_said(&offer, judged, &current, publisher).await;
+                    continue;
+                }
                 Err(why) => return Ended { why, served_since },
             };
-            limit = self.config.silence;
-            let current = publisher.current();
-            match self.desk.consider(offer, Some(&current), &remote).await {
-                Ok(Some(directory)) => {
-                    if directory.version() != current.version() {
-                        let (epoch, version) = (directory.epoch(), directory.version());
-                        tracing::info!(epoch, version, "directory in force");
-                    }
-                    publisher.publish(Arc::new(directory));
+            (limit, last) = (self.config.silence, Instant::now());
+            let taken = match self.desk.judge(offer, Some(&current), &remote).await {
+                Ok(judged) => self.take(judged, &current, publisher).await,
+                Err(refused) => Err(refused),
+            };
+            match taken {
+                Ok(()) => told = (publisher.current().epoch(), publisher.current().version()),
+                Err(Refused::Rollback(Rollback::Lower { candidate_epoch, candidate, .. }))
+                    if (candidate_epoch, candidate) >= told =>
+                {
+                    told = (candidate_epoch, candidate);
+                    tracing::info!("the registry's stream is behind what another node brought");
                 }
-                Ok(None) => {}
                 Err(Refused::Rollback(rollback)) => {
                     tracing::error!(%rollback, "DIRECTORY ALARM: the registry's offer is refused");
                     publisher.status(|s| s.alarm = Some(rollback.to_string()));
@@ -274,6 +307,96 @@ impl Follower {
         }
     }
 
+    /// The registry's word goes first, also while a peer's is judged: a slow peer keeps nothing away. What a peer had to
+    /// say it shows again.
+    async fn next(
+        &mut self,
+        stream: &mut Streaming<HeadUpdate>,
+        limit: Duration,
+        since: Instant,
+        current: &Directory,
+        remote: &Remote,
+    ) -> Result<Came, String> {
+        let mut registry = pin!(next_head(stream, limit, since));
+        let offer = tokio::select! {
+            biased;
+            head = &mut registry => return head.map(Came::Registry),
+            offer = self.peers.next() => offer,
+        };
+        tokio::select! {
+            biased;
+            head = &mut registry => head.map(Came::Registry),
+            judged = self.judge(&offer, current, Some(remote)) => Ok(Came::Peer(offer, judged)),
+        }
+    }
+
+    /// Judges a peer's head as one of the registry's. Changes nothing, and ends.
+    async fn judge(
+        &self,
+        offer: &PeerOffer,
+        current: &Directory,
+        registry: Option<&Remote>,
+    ) -> Result<Option<Judged>, Refused> {
+        let limit = self.config.answer;
+        let source = RegistryThenPeer { registry, registry_limit: limit / 3, offer };
+        let head = Offer { signed_head: offer.signed_head.clone(), parts: vec![] };
+        let judged = timeout(limit, self.desk.judge(head, Some(current), &source)).await;
+        judged.unwrap_or_else(|_| Err(Refused::Fetch(format!("nothing within {} s", limit.as_secs()))))
+    }
+
+    async fn peer_said(
+        &mut self,
+        offer: &PeerOffer,
+        judged: Result<Option<Judged>, Refused>,
+        current: &Directory,
+        publisher: &Publisher,
+    ) {
+        let node = &offer.node;
+        let taken = match judged {
+            Ok(judged) => {
+                if judged.is_some() {
+                    tracing::info!(%node, "another node shows a newer directory");
+                }
+                self.take(judged, current, publisher).await
+            }
+            Err(refused) => Err(refused),
+        };
+        let Err(refused) = taken else { return };
+        let told = format!("node {node} shows a head that is refused: {refused}");
+        match refused {
+            // It was newer when it was shown, or is as new as any there is.
+            Refused::Frozen(_) => return,
+            Refused::Rollback(Rollback::Lower { .. }) => tracing::warn!("{told}"),
+            Refused::Rollback(_) => {
+                tracing::error!("DIRECTORY ALARM: {told}");
+                publisher.status(|s| s.alarm = Some(told.clone()));
+                self.peers.mute(node);
+            }
+            _ => {
+                tracing::error!("{told}");
+                self.peers.mute(node);
+            }
+        }
+        publisher.status(|s| s.last_error = Some(told));
+    }
+
+    /// Keeps what was judged good and puts it in force.
+    async fn take(
+        &mut self,
+        judged: Option<Judged>,
+        current: &Directory,
+        publisher: &Publisher,
+    ) -> Result<(), Refused> {
+        let Some(judged) = judged else { return Ok(()) };
+        let directory = self.desk.keep(judged).await?;
+        if directory.version() != current.version() {
+            let (epoch, version) = (directory.epoch(), directory.version());
+            tracing::info!(epoch, version, "directory in force");
+        }
+        publisher.publish(Arc::new(directory));
+        Ok(())
+    }
+
     async fn open(&self, epoch: u64, version: u64) -> Result<(Remote, Streaming<HeadUpdate>), String> {
         let address = self.address().ok_or("the anchor names no registry")?;
         let channel =
@@ -283,75 +406,25 @@ impl Follower {
         let stream = answer.map_err(|_| silent(self.config.answer))?.map_err(|e| sentence(&e))?.into_inner();
         Ok((Remote { client, answer: self.config.answer }, stream))
     }
+}
 
-    async fn next_head(&self, stream: &mut Streaming<HeadUpdate>, limit: Duration) -> Result<Offer, String> {
-        match timeout(limit, stream.message()).await {
-            Err(_) => Err(silent(limit)),
-            Ok(Err(status)) => Err(sentence(&status)),
-            Ok(Ok(None)) => Err("the registry ended the stream".to_owned()),
-            Ok(Ok(Some(update))) => Ok(offer(update)),
-        }
+/// The stream's next head, at the latest `limit` after `since`.
+async fn next_head(
+    stream: &mut Streaming<HeadUpdate>,
+    limit: Duration,
+    since: Instant,
+) -> Result<Offer, String> {
+    match timeout_at(since + limit, stream.message()).await {
+        Err(_) => Err(silent(limit)),
+        Ok(Err(status)) => Err(sentence(&status)),
+        Ok(Ok(None)) => Err("the registry ended the stream".to_owned()),
+        Ok(Ok(Some(update))) => Ok(offer(update)),
     }
 }
 
 fn offer(update: HeadUpdate) -> Offer {
     let HeadUpdate { signed_head, parts } = update;
     Offer { signed_head, parts: parts.iter().map(|part| own(&part.content)).collect() }
-}
-
-/// The part's content, if it is what was asked for, whatever the message says that it is.
-fn checked(expected: &PartRef, part: &Part) -> Result<Bytes, String> {
-    if part.content.len() as u64 != expected.size || Digest::of(&part.content) != expected.digest {
-        return Err(format!("part {} is not what the head lists", expected.name));
-    }
-    Ok(own(&part.content))
-}
-
-/// What stays in memory must not keep the buffer alive that it came in.
-fn own(content: &Bytes) -> Bytes {
-    Bytes::copy_from_slice(content)
-}
-
-fn silent(limit: Duration) -> String {
-    format!("the registry was silent for {} s", limit.as_secs())
-}
-
-/// The registry as a source of parts.
-struct Remote {
-    client: RegistryClient<Channel>,
-    answer: Duration,
-}
-
-#[async_trait]
-impl Source for Remote {
-    async fn fetch(&self, wanted: &[PartRef]) -> Result<HashMap<Digest, Bytes>, String> {
-        if wanted.iter().map(|p| p.size).sum::<u64>() > FETCH_LIMIT
-            || wanted.iter().any(|p| p.size > PART_LIMIT_BYTES)
-        {
-            return Err("the head lists more than a node takes".to_owned());
-        }
-        let mut got = HashMap::with_capacity(wanted.len());
-        for batch in wanted.chunks(BATCH) {
-            self.batch(batch, &mut got).await?;
-        }
-        Ok(got)
-    }
-}
-
-impl Remote {
-    async fn batch(&self, batch: &[PartRef], got: &mut HashMap<Digest, Bytes>) -> Result<(), String> {
-        let digests = batch.iter().map(|p| Bytes::copy_from_slice(p.digest.as_bytes())).collect();
-        let mut client = self.client.clone();
-        let answer = timeout(self.answer, client.parts(PartsRequest { digests })).await;
-        let mut stream = answer.map_err(|_| silent(self.answer))?.map_err(|e| sentence(&e))?.into_inner();
-        for expected in batch {
-            let message = timeout(self.answer, stream.message()).await.map_err(|_| silent(self.answer))?;
-            let part =
-                message.map_err(|e| sentence(&e))?.ok_or("the registry sent fewer parts than asked for")?;
-            got.insert(expected.digest, checked(expected, &part)?);
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

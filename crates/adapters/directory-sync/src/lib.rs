@@ -3,7 +3,7 @@
 //!
 //! Nothing received is believed by itself: every head and part is judged by `truc-directory` against the anchor, and the
 //! highest version ever seen ([`HighestSeen`], kept in the node's journal) is never undercut. While the registry is away
-//! the node goes on with what it has. This crate must not decide what is in a directory.
+//! the node goes on with what it has, and takes newer heads from other nodes, judged just so. This crate must not decide what is in a directory.
 
 mod announce;
 mod backoff;
@@ -12,6 +12,8 @@ mod connect;
 mod folder;
 mod handle;
 mod litter;
+mod peers;
+mod remote;
 mod server;
 mod submit;
 mod update;
@@ -19,6 +21,7 @@ mod update;
 pub use client::{DirectorySync, SyncConfig, SyncError};
 pub use folder::{DirectoryFolder, FolderError};
 pub use handle::{DirectoryHandle, SyncStatus};
+pub use peers::{PeerOffers, PeerParts};
 pub use server::{Publication, RegistryServer, ServeError};
 pub use submit::{DOCUMENT_LIMIT, RequestDesk, SubmitClient, SubmitRefusal};
 pub use update::{HighestSeen, Refused};

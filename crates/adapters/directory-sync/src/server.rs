@@ -36,7 +36,7 @@ const CONNECTIONS: usize = 4096;
 /// TLS handshakes at once, likewise.
 const HANDSHAKES: usize = 512;
 /// Calls at once on one connection; a node has one `Watch` and one `Parts`.
-const STREAMS: u32 = 16;
+const STREAMS: u32 = 4;
 /// Limit for a call until its answer begins, reading the request included: a request that never ends holds no memory for long.
 const CALL: Duration = Duration::from_secs(45);
 /// Longest list of header fields of one call, bytes.

@@ -43,7 +43,7 @@ pub enum Refused {
     Rollback(#[from] Rollback),
     /// It has expired.
     #[error(
-        "the registry offers a directory that expired at {0}; its publishing has stopped, or this machine's clock is wrong"
+        "a directory is offered that expired at {0}; its publishing has stopped, or this machine's clock is wrong"
     )]
     Expired(truc_model::Timestamp),
     /// It is the one in force, and nobody has signed it again for too long: a registry that is stuck, or someone who
@@ -52,8 +52,8 @@ pub enum Refused {
         "the registry has not signed its directory again since {0}: it is stuck, or someone keeps newer ones away; going on with the directory in force until it expires"
     )]
     Frozen(truc_model::Timestamp),
-    /// The registry did not give its parts.
-    #[error("the registry did not deliver: {0}")]
+    /// Its parts are not to be had.
+    #[error("its parts were not delivered: {0}")]
     Fetch(String),
     /// It could not be kept.
     #[error(transparent)]
@@ -95,6 +95,15 @@ struct Gathered {
     fresh: Vec<Digest>,
 }
 
+/// A directory that may be put in force once it is kept.
+pub(crate) struct Judged {
+    directory: Directory,
+    /// What the journal had seen.
+    seen: Option<HeadRef>,
+    gathered: Gathered,
+    gone: Vec<PartRef>,
+}
+
 impl Desk {
     /// What the cache holds, if the journal has not seen more than it.
     pub(crate) async fn cached(&self) -> Result<Option<Directory>, Refused> {
@@ -107,13 +116,27 @@ impl Desk {
         Ok(Some(directory))
     }
 
-    /// Judges an offered head. `None` when it brings nothing newer than `current`.
+    /// Judges an offered head and keeps it. `None` when it brings nothing newer than `current`.
     pub(crate) async fn consider(
         &mut self,
         offer: Offer,
         current: Option<&Directory>,
         source: &dyn Source,
     ) -> Result<Option<Directory>, Refused> {
+        match self.judge(offer, current, source).await? {
+            Some(judged) => self.keep(judged).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Judges an offered head, whoever offers it. `None` when it brings nothing newer than `current`. Changes nothing: it
+    /// may be dropped at any await.
+    pub(crate) async fn judge(
+        &self,
+        offer: Offer,
+        current: Option<&Directory>,
+        source: &dyn Source,
+    ) -> Result<Option<Judged>, Refused> {
         let parsed = ParsedHead::parse(&offer.signed_head).map_err(DirectoryError::from)?;
         let offered = offer.parts.into_iter().map(|bytes| (Digest::of(&bytes), bytes)).collect();
         let mut gathered = Gathered { offered, ..Gathered::default() };
@@ -143,8 +166,7 @@ impl Desk {
                 _ => Err(Refused::Frozen(directory.issued())),
             };
         }
-        self.keep(&directory, seen, gathered, gone).await?;
-        Ok(Some(directory))
+        Ok(Some(Judged { directory, seen, gathered, gone }))
     }
 
     /// Roots first: nothing else is fetched for a head that no publishing key signed.
@@ -236,13 +258,8 @@ impl Desk {
     }
 
     /// Journal first, cache second: a crash in between leaves a cache that is behind the journal, never one ahead.
-    async fn keep(
-        &mut self,
-        directory: &Directory,
-        seen: Option<HeadRef>,
-        gathered: Gathered,
-        gone: Vec<PartRef>,
-    ) -> Result<(), Refused> {
+    pub(crate) async fn keep(&mut self, judged: Judged) -> Result<Directory, Refused> {
+        let Judged { directory, seen, gathered, gone } = judged;
         let candidate = directory.head_ref();
         if !gathered.fresh.is_empty() {
             let parts: Vec<Bytes> =
@@ -263,7 +280,7 @@ impl Desk {
             Ok::<_, FolderError>(litter)
         })
         .await??;
-        Ok(())
+        Ok(directory)
     }
 }
 

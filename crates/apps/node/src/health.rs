@@ -12,7 +12,7 @@ use truc_directory::{Freshness, Usage};
 use truc_directory_sync::DirectoryHandle;
 use truc_exchange::Ground;
 use truc_model::Timestamp;
-use truc_peer::Connections;
+use truc_peer::{Connections, Heads};
 use truc_trust::{AuthorityState, Certificate, ServiceState, Verdict};
 
 use crate::counted::Counts;
@@ -25,6 +25,7 @@ pub(crate) struct NodeHealth {
     pub(crate) directory: DirectoryHandle,
     pub(crate) certificates: Arc<ArcSwap<OwnCertificates>>,
     pub(crate) connections: Connections,
+    pub(crate) heads: Heads,
     pub(crate) counts: Counts,
     pub(crate) data_folder: PathBuf,
 }
@@ -40,7 +41,8 @@ impl HealthSource for NodeHealth {
         let works = |usage| judged.iter().any(|c| c.usage == usage && c.works());
         let serving = directory.0 != ServiceState::Expired && works(Usage::Auth) && works(Usage::Sign);
         let states = authorities.iter().map(|(state, _)| *state).chain(judged.iter().map(Judged::worst));
-        let worst = states.chain([directory.0]).max().unwrap_or(ServiceState::Fresh);
+        let alarm = if directory.1.alarm { ServiceState::Degraded } else { ServiceState::Fresh };
+        let worst = states.chain([directory.0]).fold(alarm, ServiceState::max);
         Health {
             serving,
             state: worst.as_str().to_owned(),
@@ -94,12 +96,15 @@ impl NodeHealth {
             Freshness::Degraded => ServiceState::Degraded,
             Freshness::Expired => ServiceState::Expired,
         };
+        let conflicts: Vec<String> =
+            self.heads.conflicts().iter().map(|conflict| conflict.node.to_string()).collect();
         let told = DirectoryHealth {
             state: freshness_word(freshness).to_owned(),
             issued: directory.issued(),
             expires: directory.expires(),
             connected: sync.connected,
-            alarm: sync.alarm.is_some(),
+            alarm: sync.alarm.is_some() || !conflicts.is_empty(),
+            conflicts,
         };
         (state, told)
     }
@@ -176,6 +181,7 @@ mod tests {
             directory: DirectoryHandle::fixed(node.ground.directory.current().unwrap()),
             certificates: Arc::new(ArcSwap::from_pointee(certificates)),
             connections: Connections::default(),
+            heads: Heads::new(Arc::clone(&node.ground.directory), None),
             counts: Counts::default(),
             data_folder: std::env::temp_dir(),
         }

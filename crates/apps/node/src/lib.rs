@@ -18,6 +18,7 @@ mod init;
 mod keyring;
 mod metrics;
 pub mod offline;
+mod peer_heads;
 mod restore;
 mod run;
 mod status_shelf;

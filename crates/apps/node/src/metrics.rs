@@ -41,7 +41,11 @@ pub(crate) fn text(numbers: &Numbers<'_>) -> String {
         "Whether heads arrive from the registry",
         i64::from(directory.connected),
     );
-    page.whole("registry_alarm", "Whether the registry contradicted itself", i64::from(directory.alarm));
+    page.whole(
+        "registry_alarm",
+        "Whether the registry contradicted itself, or a node holds another directory under one number",
+        i64::from(directory.alarm),
+    );
 
     let named = |name: &str| vec![("authority", name.to_owned())];
     let states = health.authorities.iter().map(|a| (named(&a.name), &*a.state));
@@ -128,7 +132,14 @@ mod tests {
     fn what_prometheus_reads() {
         let now = Timestamp::from_millis(1_790_000_000_000);
         let (state, issued) = ("degraded".to_owned(), now.minus(std::time::Duration::from_secs(700)));
-        let directory = DirectoryHealth { state, issued, expires: now, connected: false, alarm: false };
+        let directory = DirectoryHealth {
+            state,
+            issued,
+            expires: now,
+            connected: false,
+            alarm: false,
+            conflicts: vec![],
+        };
         let authority = AuthorityHealth {
             name: "CA \"thử\"".into(),
             state: "fresh".into(),

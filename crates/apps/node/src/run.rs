@@ -12,14 +12,14 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use truc_admin::{TokenEntry, TokenTable};
 use truc_directory::{Anchor, Directory};
-use truc_directory_sync::{DirectoryHandle, DirectorySync, SyncConfig};
+use truc_directory_sync::{DirectoryHandle, DirectorySync, PeerOffers, SyncConfig};
 use truc_edge::{EdgeConfig, EdgeDirectory, EdgeDoors, EdgePorts};
 use truc_evidence::{DecisionLog, EvidenceStore, OpenRequest, Recorder, Role as Half};
 use truc_exchange::ports::{CurrentDirectory, ProviderSide};
 use truc_exchange::{Consumer, Ground, Provider, Sealing};
 use truc_message::Spool;
 use truc_model::{Clock, SubsystemId};
-use truc_peer::{Connections, PeerDoor, PeerDoorConfig, PeerLinks};
+use truc_peer::{Connections, Heads, PeerDoor, PeerDoorConfig, PeerLinks};
 use truc_provider::{HttpServiceDoor, ProviderConfig};
 use truc_stores::{DataFolder, DecisionJournal, DiskSpool, EvidenceJournal, JournalOptions};
 use truc_trust::{OwnStatuses, StatusPolicy, Verifier};
@@ -37,6 +37,7 @@ use crate::enrolment::Renewing;
 use crate::error::NodeError;
 use crate::health::NodeHealth;
 use crate::keyring::{self, NodeKeys};
+use crate::peer_heads;
 use crate::status_shelf::StatusShelf;
 use crate::statuses::{StatusKeeper, Told};
 use crate::succession::Successions;
@@ -75,7 +76,7 @@ pub async fn run(
     let held = Held::open(&config, &clock).await?;
     let (handle, sync) = follow_registry(&config, &held, &clock).await?;
     let edge_tls = EdgeTls::open(&config, &clock).await?;
-    let node = Node::build(&config, &held, &handle, edge_tls, &clock)?;
+    let node = Node::build(&config, &held, &handle, sync.offers(), edge_tls, &clock)?;
     let shelf = StatusShelf {
         file: config.data_folder.join("directory/statuses.json"),
         ground: Arc::clone(&node.ground),
@@ -167,6 +168,8 @@ struct Node {
     consumer: Arc<Consumer>,
     provider: Arc<Provider>,
     links: Arc<PeerLinks>,
+    /// Where the directory heads of other nodes are compared, for both directions.
+    heads: Heads,
     /// Where bodies wait that are too big for memory.
     spool: Arc<dyn Spool>,
     connections: Connections,
@@ -184,6 +187,7 @@ impl Node {
         config: &NodeConfig,
         held: &Held,
         handle: &DirectoryHandle,
+        offers: PeerOffers,
         edge_tls: EdgeTls,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, NodeError> {
@@ -212,12 +216,12 @@ impl Node {
             Arc::new(DiskSpool::open(&config.data_folder.join("spool"), SPOOL_LIMIT)?);
         let links = PeerLinks::new(
             &keys.identity,
-            as_current,
+            Arc::clone(&as_current),
             Arc::clone(clock),
             connections.clone(),
             Arc::clone(&spool),
         )?;
-        let links = Arc::new(links);
+        let (links, heads) = peer_heads::comparing(links, as_current, handle, offers);
         let services = Arc::new(HttpServiceDoor::new(&ProviderConfig {
             ca_file: config.provider.ca_file.clone(),
             identity: config.provider.identity.clone(),
@@ -263,6 +267,7 @@ impl Node {
             consumer: Arc::new(consumer),
             provider: Arc::new(provider),
             links,
+            heads,
             spool,
             connections,
             directory,
@@ -306,6 +311,7 @@ impl Node {
             directory: handle.clone(),
             certificates: own_certificates,
             connections: self.connections.clone(),
+            heads: self.heads.clone(),
             counts: held.counts.clone(),
             data_folder: config.data_folder.clone(),
         });
@@ -362,7 +368,8 @@ impl Node {
             self.connections.clone(),
             Arc::clone(&self.spool),
             PeerDoorConfig { max_exchanges: config.peer.max_exchanges, ..PeerDoorConfig::default() },
-        )?;
+        )?
+        .comparing(self.heads);
         tracing::info!(node = %self.ground.me, peer = %doors.addresses.peer, edge = ?doors.addresses.edge,
             edge_https = ?doors.addresses.edge_https, admin = %doors.addresses.admin, health = ?doors.addresses.health, "ready");
         let abandoned = Abandoned {

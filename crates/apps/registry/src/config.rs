@@ -307,7 +307,10 @@ mod tests {
         let all: String = text
             .lines()
             .map(|l| match l.strip_prefix("# ") {
-                Some(setting) if setting.contains(" = ") => format!("{setting}\n"),
+                // What is indented is an example, not a default.
+                Some(setting) if setting.contains(" = ") && !setting.starts_with(' ') => {
+                    format!("{setting}\n")
+                }
                 _ => format!("{l}\n"),
             })
             .collect();

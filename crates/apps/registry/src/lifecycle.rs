@@ -80,9 +80,10 @@ verb! { "Brings certificates of an external CA for a waiting request." Certify "
     "The request." number: u64, "The certificates, PEM." pem: String,
 } |self| {
     let read = Certificate::all_from_pem(self.pem.as_bytes()).map_err(|e| e.to_string())?;
-    // Only those of the request count; a file often brings its CA along.
-    let ends = read.iter().filter(|c| !c.is_ca()).map(|c| Der::from(c.der().to_vec())).collect();
-    Command::BringCertificates { number: self.number, certificates: ends }
+    // A file often brings its CAs along.
+    let (between, ends): (Vec<_>, Vec<_>) = read.iter().partition(|certificate| certificate.is_ca());
+    let der = |list: Vec<&Certificate>| list.iter().map(|c| Der::from(c.der().to_vec())).collect();
+    Command::BringCertificates { number: self.number, certificates: der(ends), intermediates: der(between) }
 } }
 
 verb! { "Approves a request." Approve "/api/v1/requests/approve" {

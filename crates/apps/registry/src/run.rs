@@ -15,7 +15,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 use truc_directory_sync::{Publication, RegistryServer, RequestDesk, SubmitRefusal};
 use truc_governance::{
-    Command, Files, GovernanceError, Officer, OfficerRole, PartStore as _, Published, Standing,
+    Command, Files, GovernanceError, Officer, OfficerRole, PartStore as _, Published, RequestRefusal,
+    Standing,
 };
 use truc_model::{Clock, Digest};
 
@@ -293,6 +294,10 @@ impl RequestDesk for Counter {
                 text.map(Bytes::from).map_err(|e| SubmitRefusal::Unavailable(e.to_string()))
             }
             Ok(Ok(Err(RegistryError::Refused(refused)))) if !is_ours(&refused) => {
+                if let GovernanceError::Request(RequestRefusal::InvitationUsed { id, number }) = &refused {
+                    // The MAC held, so two have the code: one of them stole it.
+                    tracing::error!(invitation = %id, request = number, "ALARM: a used invitation was used again; call the node's operator before approving");
+                }
                 Err(SubmitRefusal::Refused(refused.to_string()))
             }
             Ok(Ok(Err(error))) => {

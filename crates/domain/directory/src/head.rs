@@ -290,7 +290,7 @@ pub struct HeadRef {
 pub enum Rollback {
     /// It is older.
     #[error(
-        "the registry offers directory {candidate_epoch}.{candidate}, which is older than {epoch}.{current} already seen; it is refused"
+        "directory {candidate_epoch}.{candidate} is offered, which is older than {epoch}.{current} already seen; it is refused"
     )]
     Lower {
         /// Epoch in force.

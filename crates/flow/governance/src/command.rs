@@ -237,6 +237,8 @@ pub enum Command {
         number: u64,
         /// The certificates, in any order.
         certificates: Vec<Der>,
+        /// Certificates of CAs between them and the approved one; the node shows them along.
+        intermediates: Vec<Der>,
     },
     /// Approves a request; with four eyes, the first time only endorses it.
     Approve {

@@ -119,7 +119,9 @@ impl Desk<'_> {
             Command::WithdrawInvitation { id, why } => self.withdraw(id, why),
             Command::Submit { document, issued } => self.submit(document, &issued),
             Command::AttachLevel { number, level } => self.attach_level(number, level),
-            Command::BringCertificates { number, certificates } => self.bring(number, &certificates),
+            Command::BringCertificates { number, certificates, intermediates } => {
+                self.bring(number, &certificates, &intermediates)
+            }
             Command::Approve { number, why, level, issued } => self.approve(number, why, level, &issued),
             Command::Refuse { number, why } => self.refuse(number, why),
             other => Err(Refusal::Invalid(format!("{other:?} is decided elsewhere"))),

@@ -22,7 +22,7 @@ pub struct State {
     pub(crate) trust_part: Bytes,
     pub(crate) trust: TrustServices,
     pub(crate) members: BTreeMap<MemberId, Arc<MemberEntry>>,
-    pub(crate) groups: BTreeMap<String, Group>,
+    pub(crate) groups: BTreeMap<String, Arc<Group>>,
     pub(crate) aliases: BTreeMap<String, MemberId>,
     /// Whose certificate a registered one is.
     certificates: Arc<HashMap<Fingerprint, MemberId>>,
@@ -124,7 +124,7 @@ impl State {
         Groups {
             v: V1,
             instance: self.instance().to_owned(),
-            groups: self.groups.values().cloned().collect(),
+            groups: self.groups.values().map(|group| Group::clone(group)).collect(),
         }
     }
     /// The aliases part.
@@ -190,7 +190,7 @@ impl State {
             Event::CertificateRevoked { fingerprint } => self.revoke(fingerprint)?,
             Event::GroupCreated { code, name } => {
                 let group = Group { code: code.clone(), name: name.clone(), members: vec![] };
-                self.groups.insert(code.clone(), group);
+                self.groups.insert(code.clone(), Arc::new(group));
             }
             Event::GroupMemberAdded { code, member } => self.change_group(code)?.members.push(member.clone()),
             Event::GroupMemberRemoved { code, member } => {
@@ -350,8 +350,9 @@ impl State {
     fn remove_subsystem(&mut self, id: &SubsystemId) -> Applied {
         self.change(&id.member())?.subsystems.retain(|s| s.code != id.code());
         self.let_go(id);
-        for group in self.groups.values_mut() {
-            group.members.retain(|m| !matches!(m, GroupMember::Subsystem(s) if s == id));
+        let place = GroupMember::Subsystem(id.clone());
+        for group in self.groups.values_mut().filter(|group| group.members.contains(&place)) {
+            Arc::make_mut(group).members.retain(|m| *m != place);
         }
         Ok(())
     }
@@ -367,7 +368,8 @@ impl State {
     }
 
     fn change_group(&mut self, code: &str) -> Result<&mut Group, String> {
-        self.groups.get_mut(code).ok_or_else(|| format!("group {code} was never created"))
+        let group = self.groups.get_mut(code).ok_or_else(|| format!("group {code} was never created"))?;
+        Ok(Arc::make_mut(group))
     }
 
     fn add_member(&mut self, id: &MemberId, name_vi: &str, name_en: &str, at: Timestamp) {
@@ -447,8 +449,9 @@ impl State {
                 other.nodes.iter_mut().for_each(|n| n.serves.retain(|s| s.member() != *id));
             }
         }
-        for group in self.groups.values_mut() {
-            move_group(group, id, successor);
+        let leaves = |group: &&mut Arc<Group>| group.members.iter().any(|m| m.member() == *id);
+        for group in self.groups.values_mut().filter(leaves) {
+            move_group(Arc::make_mut(group), id, successor);
         }
         Ok(())
     }

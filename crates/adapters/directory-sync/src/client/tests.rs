@@ -1,9 +1,17 @@
 //! Whatever comes from a registry, a node ends with the directory it had or with the one that was signed.
 
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use bytes::Bytes;
 use prost::Message as _;
-use truc_model::ManualClock;
+use truc_directory::PartRef;
+use truc_model::{Digest, ManualClock};
+use truc_wire::registry::Part;
 
 use super::*;
+use crate::remote::checked;
+use crate::update::Source;
 use bus::{Bus, at, member};
 
 #[allow(dead_code, reason = "shared with the directory's own tests")]
@@ -120,7 +128,7 @@ fn ten_thousand_spoilt_parts_are_refused_or_equal() {
     let mut chance = Chance(0x7061_7274);
     for _ in 0..ROUNDS {
         if let Ok(part) = Part::decode(chance.mutated(&good).as_slice())
-            && let Ok(taken) = checked(&expected, &part)
+            && let Ok(taken) = checked(&expected, &part.content)
         {
             assert_eq!(taken, content);
         }

@@ -7,5 +7,6 @@
 mod bus;
 mod delta;
 mod folder;
+mod peers;
 mod registry;
 mod syncing;

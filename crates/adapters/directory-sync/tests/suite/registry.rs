@@ -84,12 +84,16 @@ impl Registry {
         registry
     }
 
-    /// Publishes what `bus` holds.
-    pub(crate) fn show(&self, bus: &Bus) {
+    /// Has the parts that `bus` holds, without publishing its head.
+    pub(crate) fn stock(&self, bus: &Bus) {
         let mut parts = self.shelf.parts.lock().unwrap();
         parts.extend(bus.store());
         parts.extend(bus.chain.iter().map(|b| (Digest::of(b), b.clone())));
-        drop(parts);
+    }
+
+    /// Publishes what `bus` holds.
+    pub(crate) fn show(&self, bus: &Bus) {
+        self.stock(bus);
         self.shelf.heads.send_replace(bus.signed().to_bytes());
     }
 

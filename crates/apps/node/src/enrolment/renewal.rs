@@ -148,6 +148,9 @@ pub(crate) fn chosen(own: &Own, options: &RenewOptions) -> Result<Vec<Slot>, Enr
     Ok(options.auth.then(|| own.auth()).into_iter().chain(seals?).collect())
 }
 
+/// Seals in one renewal: two signatures, a certificate request and a certificate each, within the registry's 256 KiB.
+pub(crate) const AT_A_TIME: usize = 50;
+
 /// New keys, and for each a certificate request in `requests/` for an external CA; nothing is sent. Blocks.
 pub(crate) fn prepare(own: &Own, slots: &[Slot]) -> Result<Vec<PathBuf>, EnrolmentError> {
     slots.iter().map(|slot| own.request_file(&own.next_key(slot)?.label, slot)).collect()
@@ -219,8 +222,15 @@ fn begin(
     for file in &options.certificates {
         brought.push(super::slots::leaf(file)?);
     }
+    let chosen = chosen(own, options)?;
+    // Told before any key is made, and before a document is kept that no registry would take.
+    if brought.is_empty() && chosen.len() > AT_A_TIME + 1 || brought.len() > AT_A_TIME + 1 {
+        return Err(EnrolmentError::Invalid(format!(
+            "mỗi lần thay tối đa {AT_A_TIME} con dấu; nêu tên bằng --member / at most {AT_A_TIME} seals at a time: name them with --member"
+        )));
+    }
     let (mut slots, mut keys) = (vec![], vec![]);
-    for slot in chosen(own, options)? {
+    for slot in chosen {
         let replaces = own.in_use(&slot)?.certificate.fingerprint();
         let its = |c: &&Certificate| super::slots::key_of(&own.store, &slot.base, c.public_key()).is_some();
         let label = match brought.iter().find(its) {

@@ -298,7 +298,11 @@ fn due(office: &Office) -> Result<RenewOptions, EnrolmentError> {
         if is_due(&office.own.in_use(&slot)?.certificate, office.clock.now()) {
             match slot.usage {
                 Usage::Auth => options.auth = true,
-                Usage::Sign => options.members.push(slot.member),
+                // The others follow when these are over.
+                Usage::Sign if options.members.len() < super::renewal::AT_A_TIME => {
+                    options.members.push(slot.member)
+                }
+                Usage::Sign => {}
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::state::State;
 pub(super) struct Documents {
     members: BTreeMap<MemberId, (Arc<MemberEntry>, String)>,
     buckets: BTreeMap<String, Bucket>,
-    groups: BTreeMap<String, (Group, GroupRef)>,
+    groups: BTreeMap<String, (Arc<Group>, GroupRef)>,
     group_index: Option<PartRef>,
     aliases: Option<(BTreeMap<String, MemberId>, PartRef)>,
     /// Written, and not known to be kept yet.
@@ -100,8 +100,7 @@ impl Documents {
     fn follow_groups(&mut self, state: &State) {
         let mut touched = self.group_index.is_none();
         for (code, group) in &state.groups {
-            let group: &Group = group;
-            if self.groups.get(code).is_some_and(|(known, _)| known == group) {
+            if self.groups.get(code).is_some_and(|(known, _)| Arc::ptr_eq(known, group)) {
                 continue;
             }
             let document = GroupPart {
@@ -113,7 +112,7 @@ impl Documents {
             };
             let written = self.part("", document.to_bytes());
             let listed = GroupRef { code: code.clone(), digest: written.digest, size: written.size };
-            self.groups.insert(code.clone(), (group.clone(), listed));
+            self.groups.insert(code.clone(), (Arc::clone(group), listed));
             touched = true;
         }
         if self.groups.len() != state.groups.len() {

@@ -182,7 +182,8 @@ impl Desk<'_> {
             // A member that the node begins to speak for signs with the key of its new seal. One that it speaks for
             // already has a seal to say so with: a new key alone is nobody's word.
             Ask::RegisterSubsystem { subsystem, seals }
-                if !seals.is_empty() && !(hosts(&subsystem.id.member()) && self.has_seal(&subsystem.id.member())) =>
+                if !seals.is_empty()
+                    && !(hosts(&subsystem.id.member()) && self.has_seal(&subsystem.id.member())) =>
             {
                 Ok(vec![])
             }
@@ -194,7 +195,9 @@ impl Desk<'_> {
                     return Err(foreign(subsystem.to_string()));
                 }
                 if matches!(ask, Ask::EnableSubsystem { .. }) && self.state.is_held(subsystem) {
-                    return Err(foreign(format!("{subsystem}, which an officer disabled: ask the registrar")));
+                    return Err(foreign(format!(
+                        "{subsystem}, which an officer disabled: ask the registrar"
+                    )));
                 }
                 Ok(vec![subsystem.member()])
             }

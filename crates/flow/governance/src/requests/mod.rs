@@ -203,12 +203,18 @@ impl Desk<'_> {
         Ok(Event::RequestLevelAttached { number, level: checked_level(level)? })
     }
 
-    pub(crate) fn bring(&self, number: u64, certificates: &[Der]) -> Result<Event, Refusal> {
+    pub(crate) fn bring(
+        &self,
+        number: u64,
+        certificates: &[Der],
+        intermediates: &[Der],
+    ) -> Result<Event, Refusal> {
         let filed = self.fresh_request(number)?;
         let keys = self.requested_keys(&filed.request)?;
         let mut granted = Vec::with_capacity(certificates.len());
         for certificate in certificates {
-            granted.push(self.grant(&keys, certificate)?);
+            let one = self.grant(&keys, certificate)?;
+            granted.push(GrantedCertificate { intermediates: intermediates.to_vec(), ..one });
         }
         granted.retain(|new| !filed.certificates.contains(new));
         if granted.is_empty() {

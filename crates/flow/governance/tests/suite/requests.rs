@@ -135,7 +135,11 @@ impl Applicant {
 }
 
 impl Office {
-    pub(crate) async fn invite(&mut self, n: u8, level: Option<SecurityLevel>) -> Result<(), GovernanceError> {
+    pub(crate) async fn invite(
+        &mut self,
+        n: u8,
+        level: Option<SecurityLevel>,
+    ) -> Result<(), GovernanceError> {
         let expires = self.clock.now().plus(Duration::from_secs(72 * 3600));
         let node: NodeId = NODE.parse().unwrap();
         let (id, key) = (code(n).id().clone(), code(n).key());
@@ -327,11 +331,19 @@ async fn certificates_of_an_external_ca_are_brought() {
     Applicant::enrolling(&office, 1).submit(&mut office).await.unwrap();
     let (auth, seal) = (format!("{NODE}#{AUTH}"), format!("{MEMBER}#{SEAL}"));
     for wrong in ["VN/GOV/H49/ss1#99", "VN/GOV/H26#21"] {
-        let command = Command::BringCertificates { number: 1, certificates: vec![certificate(wrong)] };
+        let command = Command::BringCertificates {
+            number: 1,
+            certificates: vec![certificate(wrong)],
+            intermediates: vec![],
+        };
         assert!(office.run(command).await.is_err(), "{wrong}");
     }
     for one in [&auth, &seal] {
-        let command = Command::BringCertificates { number: 1, certificates: vec![certificate(one)] };
+        let command = Command::BringCertificates {
+            number: 1,
+            certificates: vec![certificate(one)],
+            intermediates: vec![],
+        };
         office.run(command).await.unwrap();
     }
     assert_eq!(office.governance.wanted(1).unwrap(), []);
@@ -606,6 +618,9 @@ pub(crate) async fn a_long_day() -> Office {
     applicant.submit(&mut office).await.unwrap();
     let number = office.state().files().requests().last().unwrap().number;
     let brought = vec![certificate(&format!("{NODE}#70"))];
-    office.run(Command::BringCertificates { number, certificates: brought }).await.unwrap();
+    office
+        .run(Command::BringCertificates { number, certificates: brought, intermediates: vec![] })
+        .await
+        .unwrap();
     office
 }
