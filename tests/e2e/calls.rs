@@ -200,7 +200,7 @@ fn metaservices_answer_in_x_roads_form() {
         assert!(!String::from_utf8_lossy(&description.body).contains("127.0.0.1"), "addresses are hidden");
         let clients = bus.http.get(&bus.edge("/listClients")).await.unwrap();
         let members = clients.json()["member"].as_array().unwrap().clone();
-        assert_eq!(members.iter().filter(|m| m["id"]["object_type"] == "MEMBER").count(), 4);
+        assert_eq!(members.iter().filter(|m| m["id"]["object_type"] == "MEMBER").count(), 3);
     });
 }
 

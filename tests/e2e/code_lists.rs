@@ -42,7 +42,7 @@ fn code_lists_are_served_offered_and_asked_through_two_nodes() {
         let text = String::from_utf8_lossy(&answer.body).into_owned();
         assert!(text.contains("H02") && text.contains("closed") && text.contains("H05"), "{text}");
         let whole = bus.call("GET", &format!("{LISTS}/code-lists/agency-codes"), &[], "").await;
-        let entries = whole.json()["entries"].as_array().map_or(0, Vec::len);
+        let entries = whole.json()["codes"].as_array().map_or(0, Vec::len);
         assert!(entries >= 94, "{entries} {:?}", whole.body.get(..200));
         // What the description does not have nobody may call, and an unknown code is the service's own answer.
         assert_eq!(bus.call("DELETE", &code, &[], "").await.status, 403);

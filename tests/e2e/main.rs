@@ -6,6 +6,7 @@
 
 mod big_bodies;
 mod calls;
+mod code_lists;
 mod command_line;
 mod crash;
 mod declared;
@@ -13,8 +14,16 @@ mod demo;
 #[allow(dead_code, reason = "shared with the suite of faults")]
 mod echo;
 mod enrolment;
+mod hosting;
+#[allow(dead_code, reason = "shared with the suite of faults")]
+mod office;
+mod officers;
 mod outages;
+mod peer_heads;
+mod registry_away;
+mod registry_life;
 mod renewal;
+mod restores;
 mod rights;
 mod services;
 mod support;

@@ -1,6 +1,9 @@
 //! Two officers at once at the same request: one decides, the other is told who did.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
+use tokio::sync::Barrier;
 
 use crate::office::{Api, Relay, at, current, done, edit, folder, registry, registry_at};
 use crate::support::{Bus, rounds, run};
@@ -35,7 +38,14 @@ struct Told {
     text: String,
 }
 
-async fn decide(api: Api, officer: &'static str, approves: bool, number: u64) -> Told {
+async fn decide(
+    (api, start): (Api, Arc<Barrier>),
+    officer: &'static str,
+    approves: bool,
+    number: u64,
+) -> Told {
+    api.get("status").await;
+    start.wait().await;
     let (status, answer) = if approves {
         api.approve(number).await.unwrap()
     } else {
@@ -46,16 +56,14 @@ async fn decide(api: Api, officer: &'static str, approves: bool, number: u64) ->
 
 /// Both at once; the one who won.
 async fn pair(apis: &[Api; 2], round: usize, number: u64) -> Told {
-    // Approval against approval, against refusal, and so on; and either may be the first to be sent.
-    let approves = [round % 4 != 3, round % 4 == 0 || round % 4 == 3 && round % 8 == 3];
-    let [lan, minh] = apis.clone();
-    let of = |at: usize, api| decide(api, OFFICERS[at].0, approves[at], number);
-    let (one, other) = if round % 2 == 0 {
-        tokio::join!(of(0, lan), of(1, minh))
-    } else {
-        let (minh, lan) = tokio::join!(of(1, minh), of(0, lan));
-        (lan, minh)
+    // Approval against refusal, one way and the other, and each against its like.
+    let approves = [round % 4 < 2, round.is_multiple_of(2)];
+    let start = Arc::new(Barrier::new(2));
+    let of = |at: usize| {
+        tokio::spawn(decide((apis[at].clone(), Arc::clone(&start)), OFFICERS[at].0, approves[at], number))
     };
+    let (one, other) = (of(0), of(1));
+    let (one, other) = (one.await.unwrap(), other.await.unwrap());
     let (won, lost) = if one.status == 200 { (one, other) } else { (other, one) };
     assert_eq!(won.status, 200, "{won:?} {lost:?}");
     assert_eq!(lost.status, 409, "{won:?} {lost:?}");
@@ -81,7 +89,7 @@ fn of_two_officers_at_once_one_decides_and_the_other_is_told_who_did() {
         let apis = OFFICERS.map(|(_, file)| Api::with(&bus.layout, &token(file)));
         let node = folder(&bus, "H26");
         let mut wins = [0, 0];
-        for round in 0..rounds(12) {
+        for round in 0..rounds(40) {
             let subsystem = format!("VN/GOV/H26/cap-{round}");
             let ask = ["node", "request", "register-subsystem", &subsystem, "--name", "Thử"];
             done(at(&node, &ask).await);
@@ -99,7 +107,10 @@ fn of_two_officers_at_once_one_decides_and_the_other_is_told_who_did() {
             let decided: Vec<Value> = log
                 .lines()
                 .map(crate::office::json)
-                .filter(|one| one["kind"] == format!("request.{state}") && one["payload"].to_string().contains(&number.to_string()))
+                .filter(|one| {
+                    one["kind"] == format!("request.{state}")
+                        && one["payload"].to_string().contains(&number.to_string())
+                })
                 .collect();
             let last = decided.last().unwrap_or_else(|| panic!("{state} {number}: {log}"));
             assert_eq!(last["by"], won.officer, "{last}");

@@ -58,10 +58,8 @@ fn with_a_registry_that_hangs_calls_go_on_nodes_start_and_what_is_decided_later_
         })
         .await;
         done(registry(&bus, &["member", "reinstate", "VN/GOV/H26", "--reason", "xong"]).await);
-        until("and its end", || async {
-            bus.call("GET", &format!("{ECHO}/x"), &[], "").await.status == 200
-        })
-        .await;
+        until("and its end", || async { bus.call("GET", &format!("{ECHO}/x"), &[], "").await.status == 200 })
+            .await;
         current(&bus, &["H26", "G01"]).await;
         tokio::time::timeout(Duration::from_secs(60), calling.stop()).await.unwrap();
     });

@@ -4,9 +4,7 @@ use std::path::Path;
 
 use truc_admin::EvidenceFilter;
 
-use crate::office::{
-    Api, Calling, alarms, at, current, done, folder, health, refused, registry,
-};
+use crate::office::{Api, Calling, alarms, at, current, done, folder, health, refused, registry};
 use crate::support::{Bus, ECHO, arg, run, truc};
 
 fn secret(place: &Path) -> std::path::PathBuf {
@@ -24,11 +22,19 @@ fn a_restored_registry_goes_on_in_a_new_epoch_without_what_was_decided_since() {
         let place = tempfile::tempdir().unwrap();
         let (file, passphrase) = (place.path().join("so-dang-ky.truc"), secret(place.path()));
         let calling = Calling::echo(&bus);
-        done(crate::office::registry(&bus, &["member", "add", "VN/GOV/H30", "--name-vi", "Trước", "--name-en", "Before"]).await);
+        done(
+            crate::office::registry(
+                &bus,
+                &["member", "add", "VN/GOV/H30", "--name-vi", "Trước", "--name-en", "Before"],
+            )
+            .await,
+        );
         let backup = ["backup", "--out", arg(&file), "--passphrase-file", arg(&passphrase)];
         done(registry(&bus, &backup).await);
         // Decisions that will be lost: nodes have seen them.
-        done(registry(&bus, &["member", "add", "VN/GOV/H31", "--name-vi", "Sau", "--name-en", "After"]).await);
+        done(
+            registry(&bus, &["member", "add", "VN/GOV/H31", "--name-vi", "Sau", "--name-en", "After"]).await,
+        );
         done(registry(&bus, &["node", "suspend", "VN/GOV/G10/ss1", "--reason", "thử"]).await);
         current(&bus, &["H26", "G01"]).await;
         let before = Api::new(&bus.layout).get("status").await;
@@ -48,11 +54,17 @@ fn a_restored_registry_goes_on_in_a_new_epoch_without_what_was_decided_since() {
         assert!(!dir.join("root").exists(), "no root key is in a backup");
         let closed = registry(&bus, &["run"]).await;
         assert_eq!(closed.code, 1, "{}{}", closed.stdout, closed.stderr);
-        refused(&registry(&bus, &["member", "add", "VN/GOV/H32", "--name-vi", "a", "--name-en", "b"]).await, "root");
+        refused(
+            &registry(&bus, &["member", "add", "VN/GOV/H32", "--name-vi", "a", "--name-en", "b"]).await,
+            "root",
+        );
 
         let head = folder(&bus, "H26").join("data/directory/head.json");
         let draft = place.path().join("root-2.json");
-        done(registry(&bus, &["root", "draft", "--new-epoch", "--head", arg(&head), "--out", arg(&draft)]).await);
+        done(
+            registry(&bus, &["root", "draft", "--new-epoch", "--head", arg(&head), "--out", arg(&draft)])
+                .await,
+        );
         refused(&registry(&bus, &["root", "install", arg(&draft)]).await, "");
         done(truc(&["registry", "root", "sign", arg(&draft), "--key", arg(&lost.join("root"))]).await);
         done(registry(&bus, &["root", "install", arg(&draft)]).await);
@@ -71,7 +83,9 @@ fn a_restored_registry_goes_on_in_a_new_epoch_without_what_was_decided_since() {
         assert_ne!(api.member("VN/GOV/G10").await.unwrap()["nodes"][0]["suspended"], true);
 
         // They are taken again, and nodes follow.
-        done(registry(&bus, &["member", "add", "VN/GOV/H31", "--name-vi", "Lại", "--name-en", "Again"]).await);
+        done(
+            registry(&bus, &["member", "add", "VN/GOV/H31", "--name-vi", "Lại", "--name-en", "Again"]).await,
+        );
         done(registry(&bus, &["node", "suspend", "VN/GOV/G10/ss1", "--reason", "thử"]).await);
         current(&bus, &["H26", "G01"]).await;
         for member in ["H26", "G01"] {

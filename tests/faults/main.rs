@@ -8,6 +8,9 @@
 #[path = "../e2e/echo.rs"]
 mod echo;
 #[allow(dead_code, reason = "each suite uses its part")]
+#[path = "../e2e/office.rs"]
+mod office;
+#[allow(dead_code, reason = "each suite uses its part")]
 #[path = "../e2e/support.rs"]
 mod support;
 
@@ -17,6 +20,7 @@ mod invariants;
 mod kill;
 mod load;
 mod power;
+mod registry;
 mod sync;
 
 mod network;

@@ -81,22 +81,28 @@ impl DirectoryFolder {
         Ok(digest)
     }
 
-    /// Keeps many parts at once: one wait for the disk instead of one for each.
+    /// Keeps many parts at once: one wait for the disk instead of one for each, and for a few of them one for their names.
     ///
     /// # Errors
     /// [`FolderError::Io`].
     pub fn put_all(&self, parts: &[Bytes]) -> Result<(), FolderError> {
-        if parts.len() <= FEW {
-            return parts.iter().try_for_each(|bytes| self.put(bytes).map(|_| ()));
-        }
+        let few = parts.len() <= FEW;
         for bytes in parts {
             let digest = Digest::of(bytes);
-            if self.get(&digest)?.is_none() {
-                self.write_unsynced(&self.part_path(&digest), bytes)?;
+            if self.get(&digest)?.is_some() {
+                continue;
             }
+            let path = self.part_path(&digest);
+            self.beside(&path, bytes, |file, beside| {
+                if few {
+                    file.sync_all()?;
+                }
+                fs::rename(beside, &path)
+            })?;
         }
         let folder = self.root.join("parts");
-        let synced = File::open(&folder).and_then(|opened| Ok(rustix::fs::syncfs(opened)?));
+        let synced = File::open(&folder)
+            .and_then(|opened| if few { opened.sync_all() } else { Ok(rustix::fs::syncfs(opened)?) });
         synced.map_err(|source| FolderError::Io { path: folder, source })
     }
 
@@ -180,11 +186,18 @@ impl DirectoryFolder {
         version: u64,
         signed_head: &Bytes,
     ) -> Result<(), FolderError> {
-        let kept = self.version_path(epoch, version);
-        if !kept.exists() {
-            self.write(&kept, signed_head)?;
+        let (kept, in_force) = (self.version_path(epoch, version), self.root.join("head.json"));
+        if kept.exists() {
+            return self.write(&in_force, signed_head);
         }
-        self.write(&self.root.join("head.json"), signed_head)
+        self.write(&kept, signed_head)?;
+        // Two names of one file, which nobody ever writes into: it is on the disk already.
+        let beside = self.name_beside(&in_force);
+        if fs::hard_link(&kept, &beside).is_err() {
+            return self.write(&in_force, signed_head);
+        }
+        let moved = fs::rename(&beside, &in_force).and_then(|()| File::open(&self.root)?.sync_all());
+        moved.map_err(|source| FolderError::Io { path: in_force, source })
     }
 
     /// The head in force.
@@ -265,8 +278,11 @@ impl DirectoryFolder {
         })
     }
 
-    fn write_unsynced(&self, path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
-        self.beside(path, bytes, |_, beside| fs::rename(beside, path))
+    /// A name for a file on its way to `path`.
+    fn name_beside(&self, path: &Path) -> PathBuf {
+        let folder = path.parent().unwrap_or(&self.root);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        folder.join(format!(".{}-{number}.tmp", std::process::id()))
     }
 
     /// Writes beside the place and lets `settle` bring the file there.
@@ -277,9 +293,7 @@ impl DirectoryFolder {
         settle: impl FnOnce(&File, &Path) -> io::Result<()>,
     ) -> Result<(), FolderError> {
         let failed = |source| FolderError::Io { path: path.to_path_buf(), source };
-        let folder = path.parent().unwrap_or(&self.root);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let beside = folder.join(format!(".{}-{number}.tmp", std::process::id()));
+        let beside = self.name_beside(path);
         let written = File::create(&beside)
             .and_then(|mut file| file.write_all(bytes).and_then(|()| settle(&file, &beside)));
         if written.is_err() {

@@ -8,6 +8,50 @@ use std::str::FromStr;
 #[error("a SHA-256 digest is 64 lower-case hexadecimal digits")]
 pub struct InvalidDigest;
 
+// Written out here because a directory's head has hundreds of them, and every node reads and writes them at every change.
+
+/// Both digits of every byte.
+const DIGITS: [[u8; 2]; 256] = {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let mut table = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = [HEX[byte >> 4], HEX[byte & 15]];
+        byte += 1;
+    }
+    table
+};
+
+/// The value of every digit; 255 for what is none.
+const VALUES: [u8; 256] = {
+    let mut table = [255; 256];
+    let mut value = 0;
+    while value < 16 {
+        table[DIGITS[value][1] as usize] = value as u8;
+        value += 1;
+    }
+    table
+};
+
+fn digits(bytes: &[u8; 32]) -> [u8; 64] {
+    let mut out = [0; 64];
+    for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&DIGITS[usize::from(*byte)]);
+    }
+    out
+}
+
+fn bytes(text: &str) -> Result<[u8; 32], InvalidDigest> {
+    let text: &[u8; 64] = text.as_bytes().try_into().map_err(|_| InvalidDigest)?;
+    let (mut out, mut all) = ([0; 32], 0);
+    for (byte, pair) in out.iter_mut().zip(text.as_chunks::<2>().0) {
+        let (high, low) = (VALUES[usize::from(pair[0])], VALUES[usize::from(pair[1])]);
+        all |= high | low;
+        *byte = high << 4 | low & 15;
+    }
+    if all > 15 { Err(InvalidDigest) } else { Ok(out) }
+}
+
 macro_rules! digest_type {
     ($name:ident, $doc:literal) => {
         #[doc = $doc]
@@ -36,31 +80,26 @@ macro_rules! digest_type {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&hex::encode(self.0))
+                f.write_str(std::str::from_utf8(&digits(&self.0)).unwrap_or_default())
             }
         }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&hex::encode(self.0))
+                fmt::Display::fmt(self, f)
             }
         }
 
         impl FromStr for $name {
             type Err = InvalidDigest;
             fn from_str(text: &str) -> Result<Self, InvalidDigest> {
-                if text.bytes().any(|b| b.is_ascii_uppercase()) {
-                    return Err(InvalidDigest);
-                }
-                let mut out = [0; 32];
-                hex::decode_to_slice(text, &mut out).map_err(|_| InvalidDigest)?;
-                Ok(Self(out))
+                bytes(text).map(Self)
             }
         }
 
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-                s.collect_str(self)
+                s.serialize_str(std::str::from_utf8(&digits(&self.0)).unwrap_or_default())
             }
         }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use truc_model::{Digest, MemberId};
 
-use crate::directory::Tables;
+use crate::directory::{Tables, TopPart};
 use crate::group_set::{GroupSet, GroupSets};
 use crate::head::{CheckedHead, Head, HeadRef, PartRef, SignedHead};
 use crate::index::{GroupIndex, MemberIndex, MemberRef};
@@ -139,12 +139,23 @@ struct Assembly<'a> {
     root: Root,
     parts: &'a dyn Fn(&Digest) -> Option<Bytes>,
     completeness: Completeness,
-    top: BTreeMap<String, (Digest, Bytes)>,
+    top: Vec<Arc<TopPart>>,
     missing: Vec<String>,
     gone: Vec<PartRef>,
 }
 
-type Listings = BTreeMap<String, Arc<Vec<MemberRef>>>;
+/// Parts of the base that are not in force any more, with whether one of the same content took their place; parts that came.
+#[derive(Default)]
+struct Turned {
+    gone: Vec<(Arc<TopPart>, bool)>,
+    come: Vec<Arc<TopPart>>,
+}
+
+impl TopPart {
+    fn is(&self, listed: &PartRef) -> bool {
+        self.digest == listed.digest && self.bytes.len() as u64 == listed.size && self.name == listed.name
+    }
+}
 
 /// How the members in force differ from those of the base.
 #[derive(Default)]
@@ -169,7 +180,7 @@ impl<'a> Assembly<'a> {
         };
         let (envelope, head) = match signed_head {
             Signed::Unchecked(signed) => (signed.to_bytes(), signed.verify(&root.publishing_keys)?),
-            Signed::Checked(checked) => (checked.signed().to_bytes(), checked.under(&root.publishing_keys)?),
+            Signed::Checked(checked) => (checked.envelope(), checked.under(&root.publishing_keys)?),
         };
         check_instance(&anchor, &head.instance, "the head")?;
         if head.epoch != root.epoch {
@@ -179,14 +190,22 @@ impl<'a> Assembly<'a> {
         if named != root_chain.iter().map(|b| Digest::of(b)).collect::<Vec<_>>() {
             return Err(DirectoryError::RootMismatch);
         }
-        let (top, missing, gone) = (BTreeMap::new(), vec![], vec![]);
+        let (top, missing, gone) = (Vec::with_capacity(head.parts.len()), vec![], vec![]);
         let mut assembly = Self { anchor, base, head, root, parts, completeness, top, missing, gone };
         let trust = assembly.trust()?;
         let groups = assembly.groups()?;
         let aliases = assembly.aliases()?;
-        let listings = assembly.listings()?;
-        let tables = assembly.members(&listings)?;
-        Ok(assembly.finish(envelope, root_chain.to_vec(), trust, groups, aliases, listings, tables))
+        let direct = assembly.listings()?;
+        // Two runs, each in order already.
+        assembly.top.sort_by(|a, b| a.name.cmp(&b.name));
+        let turned = assembly.turned();
+        let tables = assembly.members(&direct, &turned)?;
+        let mut made = assembly.finish(envelope, root_chain.to_vec(), trust, groups, aliases, direct, tables);
+        made.gone.extend(turned.gone.iter().filter_map(|(before, same)| {
+            let size = before.bytes.len() as u64;
+            (!same).then(|| PartRef { name: before.name.clone(), digest: before.digest, size })
+        }));
+        Ok(made)
     }
 
     #[allow(clippy::too_many_arguments, reason = "the fields of the directory")]
@@ -197,7 +216,7 @@ impl<'a> Assembly<'a> {
         trust: Arc<TrustServices>,
         groups: Arc<GroupSets>,
         aliases: Arc<HashMap<String, MemberId>>,
-        listings: Listings,
+        direct: Arc<Vec<MemberRef>>,
         tables: Tables,
     ) -> Updated {
         let head_ref = HeadRef {
@@ -207,12 +226,6 @@ impl<'a> Assembly<'a> {
             root: self.root.version,
             trust: trust.version,
         };
-        let mut gone = self.gone;
-        for (name, (digest, bytes)) in self.base.iter().flat_map(|b| &b.top) {
-            if self.top.get(name).is_none_or(|(now, _)| now != digest) {
-                gone.push(PartRef { name: name.clone(), digest: *digest, size: bytes.len() as u64 });
-            }
-        }
         let directory = Directory {
             anchor: self.anchor,
             head: self.head,
@@ -222,13 +235,13 @@ impl<'a> Assembly<'a> {
             aliases,
             groups,
             tables,
-            listings,
+            direct,
             missing: self.missing,
             signed_head,
             root_chain,
             top: self.top,
         };
-        Updated { directory, gone }
+        Updated { directory, gone: self.gone }
     }
 
     /// The bytes of one listed part, once digest and size fit.
@@ -250,17 +263,14 @@ impl<'a> Assembly<'a> {
     fn take_top(&mut self, name: &str) -> Result<Option<(Bytes, bool)>, DirectoryError> {
         let listed = self.head.part(name).cloned();
         let listed = listed.ok_or_else(|| DirectoryError::UnlistedPart { name: name.to_owned() })?;
-        let known = self.base.and_then(|b| b.top.get(name));
-        let known = known.filter(|(d, b)| *d == listed.digest && b.len() as u64 == listed.size);
-        let (bytes, same) = match known {
-            Some((_, bytes)) => (bytes.clone(), true),
-            None => match self.take(&listed)? {
-                Some(bytes) => (bytes, false),
-                None => return Ok(None),
-            },
-        };
-        self.top.insert(listed.name, (listed.digest, bytes.clone()));
-        Ok(Some((bytes, same)))
+        if let Some(known) = self.base.and_then(|b| b.top_part(name)).filter(|k| k.is(&listed)) {
+            self.top.push(Arc::clone(known));
+            return Ok(Some((known.bytes.clone(), true)));
+        }
+        let Some(bytes) = self.take(&listed)? else { return Ok(None) };
+        let PartRef { name, digest, .. } = listed;
+        self.top.push(Arc::new(TopPart { name, digest, bytes: bytes.clone(), members: vec![] }));
+        Ok(Some((bytes, false)))
     }
 
     fn trust(&mut self) -> Result<Arc<TrustServices>, DirectoryError> {
@@ -354,11 +364,15 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    /// Who is listed where: by index parts, or by the head itself, never by both.
-    fn listings(&mut self) -> Result<Listings, DirectoryError> {
-        let roots = self.head.root_parts().count() as u64;
-        let (mut listings, mut direct) = (Listings::new(), Vec::new());
-        for listed in self.head.parts.clone() {
+    /// Who is listed where: by index parts, or by the head itself (then it is returned), never by both.
+    fn listings(&mut self) -> Result<Arc<Vec<MemberRef>>, DirectoryError> {
+        let roots: Vec<String> =
+            self.head.root_parts().zip(1..).map(|(_, version)| part::root(version)).collect();
+        // They come in the order of their names here and in the base: neither is searched.
+        let mut known = self.base.map_or(&[][..], |b| &b.top).iter().peekable();
+        let (mut direct, mut indexed) = (Vec::new(), false);
+        let parts = std::mem::take(&mut self.head.parts);
+        for listed in &parts {
             let name = listed.name.as_str();
             if matches!(name, part::TRUST | part::GROUPS | part::GROUP_INDEX | part::ALIASES) {
                 continue;
@@ -369,60 +383,76 @@ impl<'a> Assembly<'a> {
                 check_instance(&self.anchor, id.instance(), "a member part")?;
                 direct.push(MemberRef { id, digest: listed.digest, size: listed.size });
             } else if name.starts_with(part::MEMBERS) {
-                if let Some(listing) = self.bucket(name)? {
-                    listings.insert(listed.name, listing);
+                indexed = true;
+                while known.next_if(|k| k.name.as_str() < name).is_some() {}
+                match known.next_if(|k| k.is(listed)) {
+                    Some(same) => self.top.push(Arc::clone(same)),
+                    None => self.bucket(listed)?,
                 }
-            } else if !(1..=roots).any(|n| name == part::root(n)) {
+            } else if !roots.iter().any(|root| root == name) {
                 // The roots of the chain were compared with it; one outside it (a gap) is not known.
-                return Err(DirectoryError::UnknownPart { name: listed.name });
+                return Err(DirectoryError::UnknownPart { name: listed.name.clone() });
             }
         }
-        if !direct.is_empty() {
-            if self.head.parts.iter().any(|p| p.name.starts_with(part::MEMBERS)) {
-                return Err(DirectoryError::Duplicate { what: "the list of members".to_owned() });
-            }
-            let known = self.base.and_then(|b| b.listings.get("")).filter(|k| ***k == direct);
-            listings.insert(String::new(), known.cloned().unwrap_or_else(|| Arc::new(direct)));
+        self.head.parts = parts;
+        if !direct.is_empty() && indexed {
+            return Err(DirectoryError::Duplicate { what: "the list of members".to_owned() });
         }
-        Ok(listings)
+        let known = self.base.map(|b| &b.direct).filter(|known| ***known == direct);
+        Ok(known.map_or_else(|| Arc::new(direct), Arc::clone))
     }
 
-    fn bucket(&mut self, name: &str) -> Result<Option<Arc<Vec<MemberRef>>>, DirectoryError> {
-        let Some((bytes, same)) = self.take_top(name)? else { return Ok(None) };
-        if let Some(known) = self.base.filter(|_| same).and_then(|b| b.listings.get(name)) {
-            return Ok(Some(Arc::clone(known)));
-        }
+    fn bucket(&mut self, listed: &PartRef) -> Result<(), DirectoryError> {
+        let Some(bytes) = self.take(listed)? else { return Ok(()) };
         let index = MemberIndex::parse(&bytes)?;
         check_instance(&self.anchor, &index.instance, "a members' index part")?;
-        index.check_bucket(name)?;
-        Ok(Some(Arc::new(index.members)))
+        index.check_bucket(&listed.name)?;
+        let (name, digest, members) = (listed.name.clone(), listed.digest, index.members);
+        self.top.push(Arc::new(TopPart { name, digest, bytes, members }));
+        Ok(())
     }
 
-    fn difference(&self, listings: &Listings) -> Difference {
-        let none = Listings::new();
-        let before = self.base.map_or(&none, |b| &b.listings);
-        let differs = |name: &String, list: &Arc<Vec<MemberRef>>, other: &Listings| {
-            other.get(name).is_none_or(|o| !Arc::ptr_eq(o, list))
-        };
-        let mut gone: BTreeMap<&str, &MemberRef> = BTreeMap::new();
-        for (_, list) in before.iter().filter(|(name, list)| differs(name, list, listings)) {
-            gone.extend(list.iter().map(|m| (m.id.as_str(), m)));
-        }
-        let mut changed = Vec::new();
-        for (_, list) in listings.iter().filter(|(name, list)| differs(name, list, before)) {
-            for listed in list.iter() {
-                let known = gone.remove(listed.id.as_str());
-                if known.is_none_or(|k| k.digest != listed.digest || k.size != listed.size) {
-                    changed.push(listed.clone());
+    /// How the parts that the head lists itself differ from those of the base; both are in order.
+    fn turned(&self) -> Turned {
+        let mut before = self.base.map_or(&[][..], |b| &b.top).iter().peekable();
+        let mut turned = Turned::default();
+        for now in &self.top {
+            while let Some(left) = before.next_if(|b| b.name < now.name) {
+                turned.gone.push((Arc::clone(left), false));
+            }
+            match before.next_if(|b| b.name == now.name) {
+                Some(same) if Arc::ptr_eq(same, now) => {}
+                Some(other) => {
+                    turned.gone.push((Arc::clone(other), other.digest == now.digest));
+                    turned.come.push(Arc::clone(now));
                 }
+                None => turned.come.push(Arc::clone(now)),
+            }
+        }
+        turned.gone.extend(before.map(|left| (Arc::clone(left), false)));
+        turned
+    }
+
+    fn difference(&self, direct: &Arc<Vec<MemberRef>>, turned: &Turned) -> Difference {
+        let base = self.base.map(|b| &b.direct).filter(|before| !Arc::ptr_eq(before, direct));
+        let now = self.base.is_none_or(|b| !Arc::ptr_eq(&b.direct, direct)).then_some(direct);
+        let left = turned.gone.iter().flat_map(|(part, _)| &part.members);
+        let left = left.chain(base.into_iter().flat_map(|members| members.iter()));
+        let mut gone: BTreeMap<&str, &MemberRef> = left.map(|m| (m.id.as_str(), m)).collect();
+        let mut changed = Vec::new();
+        let come = turned.come.iter().flat_map(|part| &part.members);
+        for listed in come.chain(now.into_iter().flat_map(|members| members.iter())) {
+            let known = gone.remove(listed.id.as_str());
+            if known.is_none_or(|k| k.digest != listed.digest || k.size != listed.size) {
+                changed.push(listed.clone());
             }
         }
         changed.sort_unstable_by(|a, b| a.id.cmp(&b.id));
         Difference { gone: gone.into_values().cloned().collect(), changed }
     }
 
-    fn members(&mut self, listings: &Listings) -> Result<Tables, DirectoryError> {
-        let Difference { gone, changed } = self.difference(listings);
+    fn members(&mut self, direct: &Arc<Vec<MemberRef>>, turned: &Turned) -> Result<Tables, DirectoryError> {
+        let Difference { gone, changed } = self.difference(direct, turned);
         let mut tables = self.base.map_or_else(Tables::new, |b| b.tables.clone());
         let mut fresh = Vec::with_capacity(changed.len());
         for listed in changed {

@@ -1,6 +1,6 @@
 //! The directory in force: an immutable snapshot that exists only once everything in it is verified.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -28,13 +28,24 @@ pub struct Directory {
     pub(crate) aliases: Arc<HashMap<String, MemberId>>,
     pub(crate) groups: Arc<GroupSets>,
     pub(crate) tables: Tables,
-    /// Which members each index part lists; under an empty name those that the head lists itself.
-    pub(crate) listings: BTreeMap<String, Arc<Vec<MemberRef>>>,
+    /// The members that the head lists itself, when it has no index parts.
+    pub(crate) direct: Arc<Vec<MemberRef>>,
     pub(crate) missing: Vec<String>,
     pub(crate) signed_head: Bytes,
     pub(crate) root_chain: Vec<Bytes>,
-    /// The parts that the head lists itself, members, roots and missing ones excepted.
-    pub(crate) top: BTreeMap<String, (Digest, Bytes)>,
+    /// The parts that the head lists itself, by name; members, roots and missing ones excepted.
+    pub(crate) top: Vec<Arc<TopPart>>,
+}
+
+/// A part that the head lists itself. One that did not change is the same object in the next snapshot: that is how a change
+/// is found without comparing what is in them.
+#[derive(Debug)]
+pub(crate) struct TopPart {
+    pub(crate) name: String,
+    pub(crate) digest: Digest,
+    pub(crate) bytes: Bytes,
+    /// The members that it lists, if it is an index part of members.
+    pub(crate) members: Vec<MemberRef>,
 }
 
 /// What is looked up by name or fingerprint. It holds what is registered; what of it counts is judged at the look-up, so
@@ -182,6 +193,11 @@ impl Directory {
     /// The member that an old agency code (`000.00.00.H26`) names; never its successor (protocol P6.4).
     pub fn alias(&self, old_code: &str) -> Option<&MemberId> {
         self.aliases.get(old_code)
+    }
+
+    /// The part with this name that the head lists itself, as [`Directory::top`] has it.
+    pub(crate) fn top_part(&self, name: &str) -> Option<&Arc<TopPart>> {
+        self.top.binary_search_by(|p| p.name.as_str().cmp(name)).ok().and_then(|at| self.top.get(at))
     }
 
     fn member_named(&self, id: &str) -> Option<&MemberEntry> {

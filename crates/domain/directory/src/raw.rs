@@ -37,7 +37,7 @@ impl<'a> RawDirectory<'a> {
     /// All parts but the roots, in no order: name, digest, bytes.
     pub fn parts(&self) -> impl Iterator<Item = (String, &'a Digest, &'a Bytes)> + use<'a> {
         let directory = self.0;
-        let top = directory.top.iter().map(|(name, (digest, bytes))| (name.clone(), digest, bytes));
+        let top = directory.top.iter().map(|p| (p.name.clone(), &p.digest, &p.bytes));
         let members = directory.tables.members.iter().map(|(_, m)| m);
         let members = members.map(|m| (part::member(&m.entry.id), &m.digest, &m.raw));
         let apart =
@@ -54,6 +54,6 @@ impl<'a> RawDirectory<'a> {
             self.0.head.part(part::GROUP_INDEX)?;
             return self.0.groups.get(code).map(|g| (&g.digest, &g.raw));
         }
-        self.0.top.get(name).map(|(digest, bytes)| (digest, bytes))
+        self.0.top_part(name).map(|p| (&p.digest, &p.bytes))
     }
 }

@@ -228,6 +228,10 @@ pub(crate) fn register_auth_certificate(own: &Own) -> Result<Draft, EnrolmentErr
 /// `change-owner`: signed by both owners, and by a TLS key of its own in the new name. Blocks.
 pub(crate) fn change_owner(own: &Own, to: &NodeId) -> Result<Draft, EnrolmentError> {
     let (old, new) = (own.config.node.owner(), to.owner());
+    // No key is made when one of the two cannot sign.
+    for owner in [&old, &new] {
+        own.in_use(&own.seal(owner)?)?;
+    }
     let label = own.make_key(&own.auth())?.label;
     let auth = requested(own, &label, to.as_str(), &new, None)?;
     let draft = Draft::of_node(own, Ask::ChangeOwner { to: to.clone(), auth })?;

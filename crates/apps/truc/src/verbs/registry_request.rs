@@ -92,7 +92,7 @@ pub(crate) enum Request {
     },
     /// Approve a request, after comparing its code with the node's operator
     #[command(
-        after_help = "Example:\n  truc registry request approve 7 --code 0A1B-2C3D --security-level 3 --security-decision '12/QĐ-UBND 01/11/2026'"
+        after_help = "Example:\n  truc registry request approve 7 --code 0A1B-2C3D-4E5F --security-level 3 --security-decision '12/QĐ-UBND 01/11/2026'"
     )]
     Approve {
         /// Its number
@@ -250,8 +250,8 @@ fn compare(read_out: &str, found: &Value) -> anyhow::Result<()> {
         return Ok(());
     }
     bail!(
-        "mã đối chiếu không khớp: yêu cầu này có mã {ours}; KHÔNG duyệt, có thể ai đó đã dùng lời mời / \
-         the comparison code does not match: this request has {ours}; do NOT approve, somebody else may have used the invitation"
+        "mã đối chiếu không khớp: KHÔNG duyệt, có thể người khác đã dùng lời mời; xem lại với cán bộ vận hành nút / \
+         the comparison code does not match: do NOT approve, somebody else may have used the invitation; go over it with the node's operator"
     )
 }
 

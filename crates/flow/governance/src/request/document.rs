@@ -82,12 +82,12 @@ impl SignedRequest {
         Bytes::from(serde_json::to_vec(self).unwrap_or_default())
     }
 
-    /// What people read to each other before an approval: the first 40 bits of the request's SHA-256, as two groups of
+    /// What people read to each other before an approval: the first 60 bits of the request's SHA-256, as three groups of
     /// Crockford's base32. Shown at both ends, it tells that the registrar approves what the node's operator sent.
     pub fn comparison_code(&self) -> String {
         let digest = Digest::of(&self.request);
-        let text = super::invitation::base32(&digest.as_bytes()[..5]);
-        format!("{}-{}", &text[..4], &text[4..])
+        let text = super::invitation::base32(&digest.as_bytes()[..8]);
+        format!("{}-{}-{}", &text[..4], &text[4..8], &text[8..12])
     }
 }
 

@@ -179,15 +179,13 @@ impl Desk<'_> {
             *member == node.id.owner() || node.serves.iter().any(|s| s.member() == *member)
         };
         match ask {
-            // A member that the node begins to speak for signs with the key of its new seal. One that it speaks for
-            // already has a seal to say so with: a new key alone is nobody's word.
-            Ask::RegisterSubsystem { subsystem, seals }
-                if !seals.is_empty()
-                    && !(hosts(&subsystem.id.member()) && self.has_seal(&subsystem.id.member())) =>
-            {
-                Ok(vec![])
+            // A member that the node begins to speak for signs with the key of its new seal. One that it speaks for already has
+            // a seal to say so with: a new key alone is nobody's word.
+            Ask::RegisterSubsystem { subsystem, seals } => {
+                let member = subsystem.id.member();
+                let known = hosts(&member) && self.has_seal(&member);
+                Ok(if known || seals.is_empty() { vec![member] } else { vec![] })
             }
-            Ask::RegisterSubsystem { subsystem, .. } => Ok(vec![subsystem.id.member()]),
             Ask::DisableSubsystem { subsystem }
             | Ask::EnableSubsystem { subsystem }
             | Ask::DeleteSubsystem { subsystem } => {
