@@ -237,7 +237,7 @@ impl Calling {
                     }
                     Err(why) => failed.push(why),
                 }
-                tokio::time::sleep(Duration::from_millis(15)).await;
+                tokio::time::sleep(Duration::from_millis(30)).await;
             }
             failed
         });

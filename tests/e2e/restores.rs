@@ -1,11 +1,15 @@
 //! Backup and restore of the registry and of a node, as docs/operate/backup.md says.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use tokio::io::AsyncReadExt as _;
 use truc_admin::EvidenceFilter;
+use truc_policy::ServiceDefinition;
 
 use crate::office::{Api, Calling, alarms, at, current, done, folder, health, refused, registry};
-use crate::support::{Bus, ECHO, arg, run, truc};
+use crate::support::{Bus, DESK, ECHO, arg, run, truc, until};
 
 fn secret(place: &Path) -> std::path::PathBuf {
     let file = place.join("backup-passphrase");
@@ -159,5 +163,54 @@ fn restored_nodes_go_on_and_carry_out_nothing_that_was_sent_before() {
             tokio::time::sleep(wait).await;
             assert_eq!(bus.call("GET", &format!("{ECHO}/5"), &[], "").await.status, 200);
         }
+    });
+}
+
+/// A service that takes requests and never answers: its port, and how many it took.
+fn silent_service() -> (u16, Arc<AtomicU32>) {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let count = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&count);
+    tokio::spawn(async move {
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        let mut held = Vec::new();
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut first = [0; 4];
+            if socket.read_exact(&mut first).await.is_ok() && first == *b"POST" {
+                counted.fetch_add(1, Ordering::SeqCst);
+            }
+            held.push(socket);
+        }
+    });
+    (port, count)
+}
+
+#[test]
+fn a_restored_node_does_not_carry_out_again_what_the_lost_one_was_at() {
+    run(async {
+        let bus = Bus::start().await;
+        let place = tempfile::tempdir().unwrap();
+        let (passphrase, file) = (secret(place.path()), place.path().join("g01.truc"));
+        let (port, taken) = silent_service();
+        let service = "VN/GOV/G01/csdl-dancu/im-lang";
+        let url = format!("http://127.0.0.1:{port}").parse().unwrap();
+        bus.admin("G01").add_service(&ServiceDefinition::rest(service.parse().unwrap(), url)).await.unwrap();
+        bus.grant(DESK, service, "*", "/**").await;
+        let backup = ["node", "backup", "--out", arg(&file), "--passphrase-file", arg(&passphrase)];
+        done(at(&folder(&bus, "G01"), &backup).await);
+
+        let (path, to) = (format!("{service}/x"), place.path().join("g01"));
+        let calling = bus.call("POST", &path, &[], "một việc");
+        let losing = async {
+            until("the service is at it", || async { taken.load(Ordering::SeqCst) == 1 }).await;
+            replace(&bus, "G01", &file, &to, &passphrase).await;
+        };
+        // The consumer's node asks the restored one for what became of it, and may send the same request again.
+        let (answer, ()) = tokio::join!(calling, losing);
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(answer.status == 504 && text.contains("OUTCOME_UNKNOWN"), "{} {text}", answer.status);
+        assert_eq!(taken.load(Ordering::SeqCst), 1, "it was carried out once");
     });
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -121,7 +121,7 @@ async fn audited(bus: &Bus, about: &str, acknowledged: &[Acknowledged]) {
 }
 
 /// One round: an enrolment waits, officers decide, a node asks, the enrolment is approved, and the registry is killed.
-async fn round(bus: &Arc<Bus>, round: usize) -> (usize, bool) {
+async fn round(bus: &Arc<Bus>, round: usize, usual: &mut Duration) -> (usize, bool) {
     let about = format!("round {round}");
     let (member, api) = (format!("VN/GOV/T{round}"), Api::new(&bus.layout));
     let subsystem = format!("{member}/mot-cua");
@@ -151,8 +151,8 @@ async fn round(bus: &Arc<Bus>, round: usize) -> (usize, bool) {
         let api = api.clone();
         async move { api.approve(number).await }
     });
-    // The approval takes some tens of milliseconds: the kill comes at another moment of it each time.
-    tokio::time::sleep(Duration::from_millis((round as u64 * 13) % 90)).await;
+    // Each time at another moment of it, and sometimes just after it.
+    tokio::time::sleep(usual.mul_f64((round * 3 % 7) as f64 / 5.0)).await;
     {
         let mut processes = bus.processes.lock().await;
         processes.kill("registry").await.unwrap();
@@ -175,7 +175,9 @@ async fn round(bus: &Arc<Bus>, round: usize) -> (usize, bool) {
     assert!(after || !approved, "{about}: the approval was answered and is gone");
     // What was before is decided now, and the node gets its certificates either way.
     if !after {
+        let began = Instant::now();
         let (status, told) = api.approve(number).await.unwrap();
+        *usual = began.elapsed();
         assert_eq!(status, 200, "{about}: {told}");
         assert!(enrolled(&api, &about, &plan, &subsystem).await);
     }
@@ -195,9 +197,9 @@ fn a_registry_killed_while_it_decides_is_before_or_after_each_decision() {
     run(async {
         let bus = Arc::new(Bus::start().await);
         let calling = Calling::echo(&bus);
-        let mut after = 0;
+        let (mut after, mut usual) = (0, Duration::from_millis(60));
         for number in 0..rounds(4) {
-            let (acknowledged, decided) = round(&bus, number).await;
+            let (acknowledged, decided) = round(&bus, number, &mut usual).await;
             eprintln!(
                 "registry killed, round {number}: {acknowledged} decisions answered, the approval was {}",
                 if decided { "after" } else { "before" }

@@ -52,7 +52,7 @@ pub enum ClientError {
         url: String,
     },
     /// The node refuses, and says why.
-    #[error("{}: {} ({})", fault.code, fault.detail, fault.message.en)]
+    #[error("{}: {} ({} / {})", fault.code, fault.detail, fault.message.vi, fault.message.en)]
     Refused {
         /// The HTTP status.
         status: StatusCode,

@@ -130,7 +130,7 @@ impl DirectorySync {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
-            stopped.run_until_cancelled(follower.follow(publisher)).await;
+            stopped.run_until_cancelled(Box::pin(follower.follow(publisher))).await;
         });
         Ok((handle, Self { stop, task, offers }))
     }
@@ -160,7 +160,7 @@ struct Follower {
 /// What came next.
 enum Came {
     Registry(Offer),
-    Peer(PeerOffer, Result<Option<Judged>, Refused>),
+    Peer(PeerOffer, Result<Option<Box<Judged>>, Refused>),
 }
 
 /// How one connection ended.
@@ -336,7 +336,7 @@ impl Follower {
         offer: &PeerOffer,
         current: &Directory,
         registry: Option<&Remote>,
-    ) -> Result<Option<Judged>, Refused> {
+    ) -> Result<Option<Box<Judged>>, Refused> {
         let limit = self.config.answer;
         let source = RegistryThenPeer { registry, registry_limit: limit / 3, offer };
         let head = Offer { signed_head: offer.signed_head.clone(), parts: vec![] };
@@ -347,7 +347,7 @@ impl Follower {
     async fn peer_said(
         &mut self,
         offer: &PeerOffer,
-        judged: Result<Option<Judged>, Refused>,
+        judged: Result<Option<Box<Judged>>, Refused>,
         current: &Directory,
         publisher: &Publisher,
     ) {
@@ -383,7 +383,7 @@ impl Follower {
     /// Keeps what was judged good and puts it in force.
     async fn take(
         &mut self,
-        judged: Option<Judged>,
+        judged: Option<Box<Judged>>,
         current: &Directory,
         publisher: &Publisher,
     ) -> Result<(), Refused> {

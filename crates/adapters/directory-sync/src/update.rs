@@ -136,7 +136,7 @@ impl Desk {
         offer: Offer,
         current: Option<&Directory>,
         source: &dyn Source,
-    ) -> Result<Option<Judged>, Refused> {
+    ) -> Result<Option<Box<Judged>>, Refused> {
         let parsed = ParsedHead::parse(&offer.signed_head).map_err(DirectoryError::from)?;
         let offered = offer.parts.into_iter().map(|bytes| (Digest::of(&bytes), bytes)).collect();
         let mut gathered = Gathered { offered, ..Gathered::default() };
@@ -166,7 +166,7 @@ impl Desk {
                 _ => Err(Refused::Frozen(directory.issued())),
             };
         }
-        Ok(Some(Judged { directory, seen, gathered, gone }))
+        Ok(Some(Box::new(Judged { directory, seen, gathered, gone })))
     }
 
     /// Roots first: nothing else is fetched for a head that no publishing key signed.
@@ -206,8 +206,11 @@ impl Desk {
         let lacks = |part: &PartRef| current.is_none_or(|c| !c.holds(part));
         let roots = head.root_parts().count() as u64;
         let is_root = |name: &str| (1..=roots).any(|n| name == part::root(n));
-        let wanted = head.parts.iter().filter(|p| lacks(p) && !is_root(&p.name));
-        let wanted: Vec<PartRef> = wanted.cloned().collect();
+        let wanted: Vec<&PartRef> = match current {
+            Some(current) => current.lacking(head).collect(),
+            None => head.parts.iter().collect(),
+        };
+        let wanted: Vec<PartRef> = wanted.into_iter().filter(|p| !is_root(&p.name)).cloned().collect();
         self.complete(gathered, &wanted, source).await?;
         let mut deeper = Vec::new();
         for index in &wanted {
@@ -258,8 +261,8 @@ impl Desk {
     }
 
     /// Journal first, cache second: a crash in between leaves a cache that is behind the journal, never one ahead.
-    pub(crate) async fn keep(&mut self, judged: Judged) -> Result<Directory, Refused> {
-        let Judged { directory, seen, gathered, gone } = judged;
+    pub(crate) async fn keep(&mut self, judged: Box<Judged>) -> Result<Directory, Refused> {
+        let Judged { directory, seen, gathered, gone } = *judged;
         let candidate = directory.head_ref();
         if !gathered.fresh.is_empty() {
             let parts: Vec<Bytes> =

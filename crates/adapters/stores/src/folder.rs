@@ -104,6 +104,15 @@ impl DataFolder {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
+    /// Whether another process holds the folder at this moment; for who would rather ask that process than wait for its end. Blocks.
+    pub fn is_held(path: &Path) -> bool {
+        let file = OpenOptions::new().write(true).open(path.join("lock"));
+        file.is_ok_and(|file| {
+            rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
+                == Err(rustix::io::Errno::WOULDBLOCK)
+        })
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path

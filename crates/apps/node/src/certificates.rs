@@ -91,7 +91,13 @@ fn for_key(
     file: &Path,
 ) -> Result<(KeyLabel, Vec<Certificate>), NodeError> {
     store.key(key).ok_or_else(|| NodeError::NoKey(key.clone()))?;
-    let text = std::fs::read(file).map_err(|e| NodeError::file(file, e))?;
+    let text = std::fs::read(file).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => NodeError::file(
+            file,
+            "chưa có chứng thư, hãy ghi danh nút trước / no certificate yet: enrol the node first (truc node enroll)",
+        ),
+        _ => NodeError::file(file, e),
+    })?;
     let chain = Certificate::all_from_pem(&text).map_err(|e| NodeError::file(file, e))?;
     let its = chain.first().and_then(|leaf| key_of(store, key, leaf.public_key()));
     its.map(|label| (label, chain)).ok_or_else(|| NodeError::NotItsCertificate(key.clone()))

@@ -82,7 +82,10 @@ fn collect(
         }
         if path.is_dir() { all.folder(&path)? } else { all.file(&path)? }
     }
-    for file in [&config.admin_token_file, &config.passphrase_file] {
+    let officers = config.officers.iter().map(|o| &o.token_file);
+    let issuing = config.issuing.iter().map(|i| &i.token_file);
+    for file in [&config.admin_token_file, &config.passphrase_file].into_iter().chain(officers).chain(issuing)
+    {
         all.file_if_there(file)?;
     }
     tracing::debug!(?stems, "the journals of the backup");

@@ -228,7 +228,7 @@ impl Office {
     /// are read now.
     async fn hold_keys_of(&mut self, root: &Root) -> Result<(), RegistryError> {
         let newest = root.publishing_keys.last();
-        if !newest.is_some_and(|key| label_of(&self.keys, key).is_some()) {
+        if newest.is_none_or(|key| label_of(&self.keys, key).is_none()) {
             let (keys, passphrase) = (self.places.keys(), self.passphrase.clone());
             let opened = off_runtime(move || Ok(FileKeyStore::open(&keys, &passphrase)?)).await?;
             self.keys = Arc::new(opened);

@@ -188,7 +188,7 @@ fn every_certificate_that_does_not_fit_is_told_why() {
     assert_eq!(expectation(Some(&key), free).check(Offered::Certificate(&good)), Ok(key.clone()));
     assert_eq!(CaInspector.certificate_key(&good), Ok(key.clone()));
     assert_eq!(CaInspector.request_key(&request, sign, MEMBER), Ok(key.clone()));
-    let other = SubjectKey { public_key: vec![4; 65], ..key.clone() };
+    let other = SubjectKey { public_key: vec![4; 65], ..key };
     let refused = expectation(Some(&other), free).check(Offered::Certificate(&good));
     assert_eq!(refused, Err(CertificateProblem::OtherKey));
     let used = |found: &SubjectKey| *found == key;

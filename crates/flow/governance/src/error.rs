@@ -15,7 +15,9 @@ use crate::request::{InvitationId, RequestError};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GovernanceError {
     /// The registry holds no instance yet.
-    #[error("this registry holds no instance yet; run `truc registry init` first")]
+    #[error(
+        "this registry holds no instance yet: run `truc registry init`, or have its root-1.json signed and installed (`truc registry root install`)"
+    )]
     NotInitialised,
     /// The registry already holds one.
     #[error("this registry already holds instance {0}; a folder holds one instance for good")]

@@ -12,7 +12,7 @@ pub enum EnrolmentError {
     Node(#[from] NodeError),
     /// An enrolment without an invitation, and none under way.
     #[error(
-        "chưa có hồ sơ ghi danh đang chờ; cần mã mời: --invitation / no enrolment is under way here; give the code that the registrar handed out with --invitation or --invitation-file"
+        "không có hồ sơ ghi danh đang chờ: đã xong thì chạy truc node run, chưa gửi thì cần mã mời --invitation-file / no enrolment is under way here: if it is done, truc node run; if not, give the code that the registrar handed out with --invitation-file"
     )]
     NoInvitation,
     /// The node's address is not known.

@@ -252,7 +252,11 @@ pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
     let local = match text.len() {
         10 => format!("{text}T00:00:00.000Z"),
         16 => format!("{text}:00.000Z"),
-        _ => return text.parse().map_err(|e: truc_model::InvalidTimestamp| e.to_string()),
+        _ => {
+            return text.parse().map_err(|e: truc_model::InvalidTimestamp| {
+                format!("{e}; or in the time of Việt Nam, like 2027-01-01 or 2027-01-01T08:00")
+            });
+        }
     };
     let there: Result<Timestamp, _> = local.parse();
     there

@@ -77,7 +77,7 @@ pub(crate) enum Ask {
         after_help = "Example:\n  truc node request delete-certificate 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
     )]
     DeleteCertificate {
-        /// SHA-256 of the certificate, as truc registry show tells it
+        /// SHA-256 of the certificate, as the node's /healthz lists it
         fingerprint: Fingerprint,
         /// The member whose seal it is, unless it is the one in use
         #[arg(long, value_name = "MEMBER")]

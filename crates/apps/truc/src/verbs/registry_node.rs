@@ -213,7 +213,12 @@ async fn invite(node: NodeId, valid: Duration, level: LevelArgs, at: At) -> anyh
     out::line(code.reveal().as_str())?;
     out::note(format!("Mã mời cho nút {node}, có giá trị đến {expires}; chỉ hiện một lần."));
     out::note(format!("Invitation for node {node}, valid until {expires}; it is shown this once."));
-    out::note("Give it to the node's operator by a safe way; they run: truc node enroll --invitation CODE");
+    out::note(
+        "Giao mã và SHA-256 của tệp neo cho cán bộ vận hành nút theo đường an toàn; họ làm theo docs/operate/enrol-node.md.",
+    );
+    out::note(
+        "Give it, and the anchor's SHA-256, to the node's operator by a safe way; they run: truc node enroll --invitation-file FILE",
+    );
     Ok(())
 }
 

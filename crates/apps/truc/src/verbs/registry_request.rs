@@ -198,7 +198,7 @@ impl Request {
             }
             Self::Export { number, out, at } => {
                 let found = at.door().await?.request(number).await?;
-                export(&found, &out).await
+                export(&found, &out, at.json).await
             }
             Self::Certify { number, files, at } => {
                 let mut pem = String::new();
@@ -255,17 +255,32 @@ fn compare(read_out: &str, found: &Value) -> anyhow::Result<()> {
     )
 }
 
-async fn export(found: &Value, folder: &Path) -> anyhow::Result<()> {
+async fn export(found: &Value, folder: &Path, as_json: bool) -> anyhow::Result<()> {
     tokio::fs::create_dir_all(folder).await.with_context(|| folder.display().to_string())?;
+    let mut files = Vec::new();
     for one in found["certificateRequests"].as_array().cloned().unwrap_or_default() {
         let text = |key: &str| one[key].as_str().unwrap_or_default().to_owned();
         let path = folder.join(format!("{}-{}.csr", text("usage"), text("holder").replace('/', "-")));
         let mut file = tokio::fs::OpenOptions::new();
         let file = file.write(true).create_new(true).open(&path).await;
-        let mut file = file.with_context(|| path.display().to_string())?;
+        let mut file = file.with_context(|| {
+            format!(
+                "{} không ghi được; hãy chọn thư mục khác / cannot be written; choose another folder",
+                path.display()
+            )
+        })?;
         tokio::io::AsyncWriteExt::write_all(&mut file, text("pem").as_bytes()).await?;
         file.sync_all().await?;
-        out::line(path.display())?;
+        if !as_json {
+            out::line(path.display())?;
+        }
+        files.push(path);
+    }
+    if as_json {
+        return out::json(&json!({ "files": files }));
+    }
+    if files.is_empty() {
+        out::note("yêu cầu này không có CSR nào / this request holds no certificate request");
     }
     Ok(())
 }

@@ -303,7 +303,16 @@ fn show_trust(trust: &TrustServices) -> anyhow::Result<()> {
     out::line(format!("list of trust services, version {}", trust.version))?;
     for authority in &trust.authorities {
         let digest = truc_model::Fingerprint::of(authority.certificate.as_bytes());
-        out::line(format!("  CA  {}  usages {:?}  certificate {digest}", authority.name, authority.usages))?;
+        let usages: Vec<_> = authority.usages.iter().map(|u| format!("{u:?}").to_lowercase()).collect();
+        out::line(format!(
+            "  CA  {}  for {}  profile {}  certificate {digest}",
+            authority.name,
+            usages.join(" and "),
+            authority.profile.as_str()
+        ))?;
+        for place in authority.ocsp.iter().chain(&authority.crl) {
+            out::line(format!("      status at {place}"))?;
+        }
     }
     for authority in &trust.timestamp_authorities {
         let digest = truc_model::Fingerprint::of(authority.certificate.as_bytes());

@@ -88,7 +88,7 @@ async fn signatures_that_do_not_verify_count_for_nothing_and_are_not_published()
     let mut forged = envelope.signatures[1].clone();
     forged.key = public(13).id();
     envelope.signatures.push(forged.clone());
-    envelope.signatures.push(truc_directory::Endorsement { key: Digest([9; 32]), ..forged.clone() });
+    envelope.signatures.push(truc_directory::Endorsement { key: Digest([9; 32]), ..forged });
     assert_eq!(draft.needed().unwrap()[0].signed, keys(&[11, 12]));
     let Command::InstallRoot { root, .. } = draft.clone().command().unwrap() else { panic!() };
     assert_eq!(root.signatures.len(), 2, "only what counts is kept");
