@@ -100,7 +100,7 @@ fn of_two_officers_at_once_one_decides_and_the_other_is_told_who_did() {
             let state = if won.approves { "approved" } else { "refused" };
             assert_eq!(shown["state"], state, "{shown}");
             let known = apis[0].get("subsystems").await;
-            let there = known.as_array().unwrap().iter().any(|s| s["id"] == Value::from(subsystem.as_str()));
+            let there = known.as_array().unwrap().iter().any(|s| s["id"] == subsystem.as_str());
             assert_eq!(there, won.approves, "{won:?}");
             // One entry of the journal for it, in the winner's name.
             let log = done(registry(&bus, &["audit", "list", "--json"]).await);

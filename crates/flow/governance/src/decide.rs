@@ -1,8 +1,8 @@
 //! Whether a command may become an event.
 
 use truc_directory::{
-    Der, Endorsed, GroupMember, MemberEntry, MemberStatus, SignCertificate, TrustServices, Usage,
-    check_address,
+    AgencyCode, CodeForm, Der, Endorsed, GroupMember, MemberEntry, MemberStatus, SignCertificate,
+    TrustServices, Usage, check_address,
 };
 use truc_model::{Digest, MemberId, NodeId, SubsystemId, Timestamp};
 
@@ -144,6 +144,7 @@ impl Desk<'_> {
     fn add_member(&self, id: MemberId, name_vi: String, name_en: String) -> Result<Event, Refusal> {
         self.instance(id.instance(), &id)?;
         fresh(self.state.member(&id).is_none(), &id)?;
+        canonical(&id)?;
         Ok(Event::MemberAdded { id, name_vi: name(name_vi)?, name_en: name(name_en)? })
     }
 
@@ -261,6 +262,20 @@ impl Desk<'_> {
             GroupMember::Subsystem(id) => self.open_subsystem(id),
         }
     }
+}
+
+/// An agency is registered under its code's one canonical form: `H49`, never `h49` or `000.00.00.H49`, which would be another
+/// member to every machine and the same to every officer.
+fn canonical(id: &MemberId) -> Result<(), Refusal> {
+    let code = id.code();
+    let old = matches!(AgencyCode::read(code), Ok((_, form)) if form != CodeForm::New);
+    if id.class() == "GOV" && (old || code.bytes().any(|b| b.is_ascii_lowercase())) {
+        return Err(Refusal::Invalid(format!(
+            "{code}: ghi mã định danh dạng mới, chữ hoa, ví dụ H49 / write the agency code in its new form and upper case, like H49; \
+             an old form is an alias (truc registry alias add)"
+        )));
+    }
+    Ok(())
 }
 
 pub(crate) fn fresh(is_fresh: bool, what: impl ToString) -> Result<(), Refusal> {

@@ -24,6 +24,8 @@ async fn each_mistake_has_its_own_refusal_and_changes_nothing() {
     let cases: Vec<(Command, &str)> = vec![
         (add("VN/GOV/H26"), "already registered"),
         (add("LA/GOV/H26"), "another instance"),
+        (add("VN/GOV/h49"), "upper case"),
+        (add("VN/GOV/000.00.00.H48"), "new form"),
         (
             Command::AddMember { id: id("VN/GOV/X"), name_vi: " ".into(), name_en: "X".into() },
             "1 to 200 characters",
