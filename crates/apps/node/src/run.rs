@@ -1,11 +1,9 @@
 //! The life of a node: open what it holds, close what a crash left open, open its doors, and shut them again.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
@@ -31,6 +29,7 @@ use crate::certificates::Reloader;
 use crate::config::NodeConfig;
 use crate::counted::{Counted, Counts};
 use crate::desk::Desk;
+use crate::doors::{Addresses, Doors};
 use crate::edge_evidence::NodeEvidence;
 use crate::edge_tls::EdgeTls;
 use crate::enrolment::Renewing;
@@ -41,27 +40,13 @@ use crate::peer_heads;
 use crate::status_shelf::StatusShelf;
 use crate::statuses::{StatusKeeper, Told};
 use crate::succession::Successions;
+use crate::upkeep::{Abandoned, cut_untrusted};
 
 /// Most bytes of bodies in the spool at once; what the disk has free bounds them before.
 const SPOOL_LIMIT: u64 = 256 << 30;
 
 /// The first statuses are waited for this long; without them peers ask the responder themselves.
 const FIRST_STATUSES: Duration = Duration::from_secs(5);
-
-/// Where a running node can be reached.
-#[derive(Debug, Clone, Copy)]
-pub struct Addresses {
-    /// Other nodes.
-    pub peer: SocketAddr,
-    /// Information systems over plain HTTP, unless that is off.
-    pub edge: Option<SocketAddr>,
-    /// Information systems over HTTPS, if they can.
-    pub edge_https: Option<SocketAddr>,
-    /// Operators.
-    pub admin: SocketAddr,
-    /// Health and metrics, where they have a door of their own.
-    pub health: Option<SocketAddr>,
-}
 
 /// Runs a node until `shutdown`; calls `ready` once every door is open.
 ///
@@ -395,63 +380,6 @@ impl Node {
     }
 }
 
-/// Closes exchanges that nobody carries out any more: a crash left them open, or a record failed or took too long.
-struct Abandoned {
-    ground: Arc<Ground>,
-    consumer: Arc<Consumer>,
-    provider: Arc<Provider>,
-}
-
-/// How often open exchanges are looked for, and how old one must be: older than any call lives.
-const ABANDONED_EVERY: Duration = Duration::from_secs(60);
-const ABANDONED_AFTER: Duration = Duration::from_secs(600);
-
-impl Abandoned {
-    /// First those of the last run, then, ever again, those of this one: one after the other, so that none is closed twice.
-    async fn run(self, left_open: Vec<OpenRequest>, stop: CancellationToken) {
-        let closing = async {
-            self.consumer.close_open(left_open).await;
-            loop {
-                tokio::time::sleep(ABANDONED_EVERY).await;
-                self.close().await;
-            }
-        };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = closing => {}
-        }
-    }
-
-    async fn close(&self) {
-        let before = self.ground.clock.now().minus(ABANDONED_AFTER);
-        match self.ground.recorder.abandoned(before).await {
-            Ok(open) => {
-                let (ours, theirs): (Vec<_>, Vec<_>) =
-                    open.into_iter().partition(|request| request.record.local.role == Half::Consumer);
-                self.provider.close_open(&theirs).await;
-                self.consumer.close_open(ours).await;
-            }
-            Err(error) => tracing::error!(%error, "open exchanges cannot be looked for"),
-        }
-    }
-}
-
-/// Connections are looked through this often even when the registry is away.
-const CUT_EVERY: Duration = Duration::from_secs(60);
-
-/// Cuts connections whose certificate is not registered, whenever the directory changes (protocol P3).
-async fn cut_untrusted(mut handle: DirectoryHandle, connections: Connections, stop: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            more = handle.changed() => if !more { return },
-            () = tokio::time::sleep(CUT_EVERY) => {}
-        }
-        let directory = handle.current();
-        connections.close_untrusted(|certificate| directory.node_of_auth_certificate(certificate).is_some());
-    }
-}
-
 fn tokens(config: &NodeConfig) -> Result<TokenTable, NodeError> {
     let mut entries = Vec::new();
     for token in &config.admin.tokens {
@@ -466,49 +394,4 @@ fn tokens(config: &NodeConfig) -> Result<TokenTable, NodeError> {
         });
     }
     Ok(TokenTable::new(entries)?)
-}
-
-/// The listening sockets, bound before anything is served.
-struct Doors {
-    peer: TcpListener,
-    edge: Option<TcpListener>,
-    edge_https: Option<TcpListener>,
-    admin: TcpListener,
-    health: Option<TcpListener>,
-    addresses: Addresses,
-}
-
-impl Doors {
-    async fn bind(config: &NodeConfig) -> Result<Self, NodeError> {
-        let (peer, peer_address) = bind("the peer door", config.peer.listen).await?;
-        let (edge, edge_address) = bind_if("the edge", config.edge.listen).await?;
-        let https = config.edge.https.as_ref().map(|https| https.listen);
-        let (edge_https, https_address) = bind_if("the edge's HTTPS", https).await?;
-        let (admin, admin_address) = bind("the admin API", config.admin.listen).await?;
-        let (health, health_address) = bind_if("health and metrics", config.health.listen).await?;
-        let addresses = Addresses {
-            peer: peer_address,
-            edge: edge_address,
-            edge_https: https_address,
-            admin: admin_address,
-            health: health_address,
-        };
-        Ok(Self { peer, edge, edge_https, admin, health, addresses })
-    }
-}
-
-async fn bind_if(
-    door: &'static str,
-    address: Option<SocketAddr>,
-) -> Result<(Option<TcpListener>, Option<SocketAddr>), NodeError> {
-    let Some(address) = address else { return Ok((None, None)) };
-    let (listener, bound) = bind(door, address).await?;
-    Ok((Some(listener), Some(bound)))
-}
-
-async fn bind(door: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), NodeError> {
-    let failed = |e: std::io::Error| NodeError::Listen { door, address, reason: e.to_string() };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
 }
