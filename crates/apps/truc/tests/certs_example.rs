@@ -95,7 +95,7 @@ fn a_node_refuses_anchor_and_certificates() {
         truc(&[&plain[..], &["--subsystem", "EXAMPLE/GOV/A/thu"], anchor].concat())
     };
     assert_refused(&init(&["--anchor", &file("anchor.json")]), "the anchor");
-    std::fs::remove_dir_all(&node).unwrap();
+    assert!(!node.exists(), "nothing is made for an anchor that is refused");
     let made = init(&[]);
     assert!(made.status.success(), "{}", text(&made));
     std::fs::create_dir_all(node.join("certs")).unwrap();

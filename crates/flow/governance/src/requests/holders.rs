@@ -77,12 +77,7 @@ impl Desk<'_> {
     }
 
     /// The certificates that came with the request itself.
-    pub(crate) fn brought(
-        &self,
-        request: &Request,
-        keys: &[RequestedKey],
-    ) -> Result<Vec<GrantedCertificate>, Refusal> {
-        let _ = request;
+    pub(crate) fn brought(&self, keys: &[RequestedKey]) -> Result<Vec<GrantedCertificate>, Refusal> {
         keys.iter().filter_map(|key| key.brought.as_ref()).map(|c| self.grant(keys, c)).collect()
     }
 

@@ -2,6 +2,8 @@
 
 mod effects;
 mod holders;
+mod invitations;
+mod limits;
 
 use std::time::Duration;
 
@@ -11,10 +13,9 @@ use truc_directory::Der;
 use crate::decide::Desk;
 use crate::error::{GovernanceError as Refusal, RequestRefusal};
 use crate::event::Event;
-use crate::filed::{Document, Filed, GrantedCertificate, Invitation, InvitationFate, SecurityLevel};
-use crate::request::{Ask, InvitationId, InvitationKey, Request, SignedRequest, signed_text};
+use crate::filed::{Document, Filed, GrantedCertificate, SecurityLevel};
+use crate::request::{Ask, Request, SignedRequest, signed_text};
 use crate::standing::reason;
-use truc_model::{NodeId, Timestamp};
 
 pub use holders::WantedCertificate;
 
@@ -22,15 +23,6 @@ pub use holders::WantedCertificate;
 const SKEW: Duration = Duration::from_secs(600);
 /// After this long nobody remembers what was asked: the node asks again.
 const STALE_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Longest life of an invitation.
-const INVITATION_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Requests of one node that may wait at once.
-const OPEN_LIMIT: usize = 20;
-/// Requests of one node within an hour that can be made again and again.
-const HOURLY_LIMIT: usize = 60;
-const HOUR: Duration = Duration::from_secs(3600);
-/// Registered TLS identities of one node, and seals of one member for each node that speaks for it.
-const CERTIFICATES_LIMIT: usize = 8;
 /// Longest reason or decision, in characters.
 const TEXT_LIMIT: usize = 1000;
 
@@ -44,40 +36,6 @@ pub struct Examined {
 }
 
 impl Desk<'_> {
-    pub(crate) fn invite(
-        &self,
-        id: InvitationId,
-        key: InvitationKey,
-        node: NodeId,
-        expires: Timestamp,
-        level: Option<SecurityLevel>,
-    ) -> Result<Event, Refusal> {
-        self.open_member(&node.owner())?;
-        if self.state.node(&node).is_some() {
-            return Err(Refusal::Duplicate(format!("node {node}")));
-        }
-        if expires <= self.now || expires > self.now.plus(INVITATION_LIMIT) {
-            return Err(Refusal::Invalid(
-                "an invitation lives longer than nothing and at most 30 days".into(),
-            ));
-        }
-        if self.state.files.invitation(&id).is_some() {
-            return Err(Refusal::Duplicate(format!("invitation {id}")));
-        }
-        let level = level.map(checked_level).transpose()?;
-        Ok(Event::InvitationIssued { id, node, key, expires, level })
-    }
-
-    pub(crate) fn withdraw(&self, id: InvitationId, why: String) -> Result<Event, Refusal> {
-        let found = self.state.files.invitation(&id);
-        let invitation = found.ok_or_else(|| Refusal::NotRegistered(format!("invitation {id}")))?;
-        match invitation.fate {
-            InvitationFate::Open => Ok(Event::InvitationWithdrawn { id, why: reason(why)? }),
-            InvitationFate::Used(number) => Err(RequestRefusal::InvitationUsed { id, number }.into()),
-            InvitationFate::Withdrawn => Err(RequestRefusal::InvitationWithdrawn(id).into()),
-        }
-    }
-
     /// Whether a new request may be filed: times, invitation or registered keys, possession of every new key, and that
     /// nothing in it is refused already.
     pub(crate) fn examine(&self, document: &Bytes) -> Result<Examined, Refusal> {
@@ -102,69 +60,11 @@ impl Desk<'_> {
         self.not_too_many(&request)?;
         let keys = self.requested_keys(&request)?;
         self.signatures(&signed, &request, &keys, &text)?;
-        let brought = self.brought(&request, &keys)?;
+        let brought = self.brought(&keys)?;
         // What would be refused at the approval is refused now, as far as it can be seen.
         self.effects(&request, &brought)?;
         let wanted = keys.into_iter().filter(|key| !key.granted_by(&brought)).map(|key| key.wanted).collect();
         Ok(Examined { request, wanted })
-    }
-
-    /// What one node may have waiting, may change in an hour, and may pile up: everything stays in the journal for good.
-    fn not_too_many(&self, request: &Request) -> Result<(), Refusal> {
-        let of_node = |filed: &&Filed| filed.request.node == request.node;
-        let all = || self.state.files.requests().filter(of_node);
-        if all().filter(|filed| filed.state.is_open()).count() >= OPEN_LIMIT {
-            return Err(Refusal::Invalid(format!(
-                "nút đã có {OPEN_LIMIT} yêu cầu đang chờ / the node has {OPEN_LIMIT} requests waiting already"
-            )));
-        }
-        let lately = |filed: &&Filed| filed.request.made.plus(HOUR) > self.now && repeats(&filed.request.ask);
-        if repeats(&request.ask) && all().filter(lately).count() >= HOURLY_LIMIT {
-            return Err(Refusal::Invalid(format!(
-                "nút đã đổi {HOURLY_LIMIT} lần trong một giờ; thử lại sau / the node has changed {HOURLY_LIMIT} things within an hour; try again later"
-            )));
-        }
-        self.room_for_certificates(request)
-    }
-
-    fn room_for_certificates(&self, request: &Request) -> Result<(), Refusal> {
-        let full = |holder: &str| {
-            Refusal::Invalid(format!(
-                "{holder} đã có quá nhiều chứng thư; hãy xóa chứng thư cũ / {holder} has too many certificates; delete old ones first"
-            ))
-        };
-        let (auth, members) = request.ask.certificates(&request.node);
-        let held = |node: &NodeId| self.state.node(node).map_or(0, |node| node.auth_certificates.len());
-        if auth.is_some_and(|(node, _)| held(node) >= CERTIFICATES_LIMIT) {
-            return Err(full(request.node.as_str()));
-        }
-        for member in members {
-            let seals = self.state.member(&member.id).map_or(0, |m| m.sign_certificates.len());
-            if seals >= CERTIFICATES_LIMIT
-                && seals >= CERTIFICATES_LIMIT * self.state.nodes_speaking_for(&member.id)
-            {
-                return Err(full(member.id.as_str()));
-            }
-        }
-        Ok(())
-    }
-
-    fn invited(&self, signed: &SignedRequest, request: &Request, text: &[u8]) -> Result<(), Refusal> {
-        let mac = signed.invitation.as_ref().ok_or(RequestRefusal::NotInvited)?;
-        let known: Option<&Invitation> = self.state.files.invitation(&mac.id);
-        // The same answer whether it is unknown, another node's, or the secret is wrong.
-        let invitation = known
-            .filter(|invitation| invitation.node == request.node && invitation.key.verify(text, &mac.mac))
-            .ok_or(RequestRefusal::NotInvited)?;
-        let id = mac.id.clone();
-        match invitation.fate {
-            InvitationFate::Used(number) => Err(RequestRefusal::InvitationUsed { id, number }.into()),
-            InvitationFate::Withdrawn => Err(RequestRefusal::InvitationWithdrawn(id).into()),
-            InvitationFate::Open if invitation.expires <= self.now => {
-                Err(RequestRefusal::InvitationExpired { id, at: invitation.expires }.into())
-            }
-            InvitationFate::Open => Ok(()),
-        }
     }
 
     pub(crate) fn submit(&self, document: Bytes, issued: &[GrantedCertificate]) -> Result<Event, Refusal> {
@@ -174,7 +74,7 @@ impl Desk<'_> {
             return Ok(Event::RequestSubmitted { number, document: Document(document) });
         }
         let keys = self.requested_keys(&request)?;
-        let mut certificates = self.brought(&request, &keys)?;
+        let mut certificates = self.brought(&keys)?;
         certificates.extend(issued.iter().cloned());
         self.complete(number, &keys, &certificates, &wanted)?;
         let effects = self.effects(&request, &certificates)?;
@@ -237,7 +137,7 @@ impl Desk<'_> {
         if self.rules.four_eyes && filed.endorsed_by.is_none() {
             return Ok(Event::RequestEndorsed { number, why, level });
         }
-        let mut certificates = self.brought(&filed.request, &keys)?;
+        let mut certificates = self.brought(&keys)?;
         certificates.extend(filed.certificates.iter().chain(issued).cloned());
         let wanted: Vec<_> = keys.iter().map(|key| key.wanted.clone()).collect();
         self.complete(number, &keys, &certificates, &wanted)?;
@@ -287,7 +187,7 @@ impl Desk<'_> {
             return Ok(vec![]);
         }
         let keys = self.requested_keys(&filed.request)?;
-        let mut granted = self.brought(&filed.request, &keys)?;
+        let mut granted = self.brought(&keys)?;
         granted.extend(filed.certificates.iter().cloned());
         Ok(keys.into_iter().filter(|key| !key.granted_by(&granted)).map(|key| key.wanted).collect())
     }
@@ -317,11 +217,6 @@ impl Desk<'_> {
         }
         Err(RequestRefusal::NotCertified { number, holders: missing.join(", ") }.into())
     }
-}
-
-/// Whether a node can ask it for ever, with nothing in between that ends: deleting ends by itself.
-const fn repeats(ask: &Ask) -> bool {
-    !ask.needs_approval() && !matches!(ask, Ask::DeleteCertificate { .. } | Ask::DeleteSubsystem { .. })
 }
 
 fn remark(text: String) -> Result<String, Refusal> {
