@@ -10,7 +10,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::time::timeout;
 
-const DEADLINE: Duration = Duration::from_secs(60);
+/// Longer than a service's own 60 s, so that a bus that waits for its service is heard to say so.
+const DEADLINE: Duration = Duration::from_secs(90);
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
 
 /// One answer, whole.
@@ -69,7 +70,7 @@ impl HttpClient {
             let body = Limited::new(body, BODY_LIMIT).collect().await.map_err(|e| format!("{url}: {e}"))?;
             Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
         };
-        timeout(DEADLINE, work).await.map_err(|_| format!("{url}: no answer within 60 s"))?
+        timeout(DEADLINE, work).await.map_err(|_| format!("{url}: no answer within 90 s"))?
     }
 
     /// GET.
