@@ -6,21 +6,7 @@ use truc_governance::{Command, InvitationId, InvitationKey, SecurityLevel};
 use truc_model::Timestamp;
 use truc_trust::Certificate;
 
-use crate::verbs::{Verb, id};
-
-macro_rules! verb {
-    ($doc:literal $name:ident $path:literal { $( $fdoc:literal $field:ident : $type:ty ),+ $(,)? } |$self:ident| $command:expr) => {
-        #[doc = $doc]
-        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-        #[serde(deny_unknown_fields, rename_all = "camelCase")]
-        pub struct $name { $( #[doc = $fdoc] pub $field: $type ),+ }
-
-        impl Verb for $name {
-            const PATH: &'static str = $path;
-            fn command($self) -> Result<Command, String> { Ok($command) }
-        }
-    };
-}
+use crate::verbs::{Verb, id, verb};
 
 verb! { "Takes a member out of service for now." SuspendMember "/api/v1/members/suspend" {
     "Its id." id: String, "Why." reason: String,

@@ -1,11 +1,10 @@
 //! Requests and invitations as officers read them.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use truc_directory::Der;
 use truc_governance::{Ask, EnrolledMember, Filed, Files, InvitationFate};
 use truc_model::{MemberId, Timestamp};
+use truc_trust::pem;
 
 /// All requests, newest last; those that wait only, if asked for.
 pub(crate) fn list(files: &Files, waiting: bool) -> Value {
@@ -73,22 +72,11 @@ fn wanted(filed: &Filed) -> Vec<Value> {
     let (auth, members) = filed.request.ask.certificates(&filed.request.node);
     let one = |usage: &str, holder: String, request: &Der| {
         let granted = filed.certificates.iter().any(|c| c.holder == holder);
-        json!({ "usage": usage, "holder": holder, "certified": granted, "pem": pem(request) })
+        json!({ "usage": usage, "holder": holder, "certified": granted, "pem": pem("CERTIFICATE REQUEST", request.as_bytes()) })
     };
     let auth = auth.map(|(node, auth)| one("auth", node.to_string(), &auth.request));
     let seals = members.iter().map(|m| one("sign", m.id.to_string(), &m.seal.request));
     auth.into_iter().chain(seals).collect()
-}
-
-fn pem(request: &Der) -> String {
-    let text = STANDARD.encode(request.as_bytes());
-    let mut pem = String::from("-----BEGIN CERTIFICATE REQUEST-----\n");
-    for line in text.as_bytes().chunks(64) {
-        pem.push_str(&String::from_utf8_lossy(line));
-        pem.push('\n');
-    }
-    pem.push_str("-----END CERTIFICATE REQUEST-----\n");
-    pem
 }
 
 /// All invitations, never their keys.

@@ -32,6 +32,7 @@ pub struct Outcome {
     pub version: u64,
 }
 
+/// A verb: its type, its route, and what governance is asked.
 macro_rules! verb {
     ($doc:literal $name:ident $path:literal { $( $fdoc:literal $field:ident : $type:ty ),+ $(,)? } |$self:ident| $command:expr) => {
         #[doc = $doc]
@@ -45,6 +46,7 @@ macro_rules! verb {
         }
     };
 }
+pub(crate) use verb;
 
 pub(crate) fn id<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|e: T::Err| format!("{text}: {e}"))

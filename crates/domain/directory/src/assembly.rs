@@ -50,16 +50,7 @@ impl Directory {
         signed_head: &SignedHead,
         parts: impl Fn(&Digest) -> Option<Bytes>,
     ) -> Result<Self, DirectoryError> {
-        let anchor = Arc::new(anchor.clone());
-        let made = Assembly::run(
-            anchor,
-            root_chain,
-            Signed::Unchecked(signed_head),
-            &parts,
-            Completeness::Whole,
-            None,
-        )?;
-        Ok(made.directory)
+        Assembly::anew(anchor, root_chain, signed_head, &parts, Completeness::Whole)
     }
 
     /// Like [`Directory::assemble`], for the subset that an evidence container carries: members, groups, aliases and index
@@ -73,16 +64,7 @@ impl Directory {
         signed_head: &SignedHead,
         parts: impl Fn(&Digest) -> Option<Bytes>,
     ) -> Result<Self, DirectoryError> {
-        let anchor = Arc::new(anchor.clone());
-        let made = Assembly::run(
-            anchor,
-            root_chain,
-            Signed::Unchecked(signed_head),
-            &parts,
-            Completeness::Partial,
-            None,
-        )?;
-        Ok(made.directory)
+        Assembly::anew(anchor, root_chain, signed_head, &parts, Completeness::Partial)
     }
 
     /// The directory under another head of the same anchor, equal to what [`Directory::assemble`] would make of it. Only
@@ -166,6 +148,18 @@ struct Difference {
 }
 
 impl<'a> Assembly<'a> {
+    /// From nothing.
+    fn anew(
+        anchor: &Anchor,
+        root_chain: &[Bytes],
+        signed_head: &SignedHead,
+        parts: &dyn Fn(&Digest) -> Option<Bytes>,
+        completeness: Completeness,
+    ) -> Result<Directory, DirectoryError> {
+        let (anchor, signed) = (Arc::new(anchor.clone()), Signed::Unchecked(signed_head));
+        Ok(Assembly::run(anchor, root_chain, signed, parts, completeness, None)?.directory)
+    }
+
     fn run(
         anchor: Arc<Anchor>,
         root_chain: &[Bytes],

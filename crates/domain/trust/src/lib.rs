@@ -7,6 +7,7 @@
 mod algorithm;
 mod asking;
 mod asn1;
+mod belonging;
 mod certificate;
 mod chain;
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod mutations;
 mod name;
 pub mod ocsp;
 mod own_statuses;
+mod pem;
 mod standing;
 mod statuses;
 #[cfg(test)]
@@ -31,9 +33,11 @@ mod statuses_tests;
 mod subject;
 #[cfg(test)]
 mod testing;
+mod trust_error;
 mod verified;
 mod verify;
 
+pub use belonging::find_path;
 pub use certificate::{Certificate, CertificateError};
 pub use chain::{PathError, Purpose, VerifiedPath, check_path};
 pub use csr::{CertificateRequest, RequestError};
@@ -41,10 +45,12 @@ pub use lists::KnownList;
 pub use name::SubjectAttribute;
 pub use ocsp::{CertificateStatus, Verdict};
 pub use own_statuses::OwnStatuses;
+pub use pem::pem;
 pub use standing::{ServiceState, Standing};
 pub use statuses::{
     Accepted, KnownStatus, StatusBook, StatusPolicy, StatusSource, StatusSourceError, Subject,
 };
 pub use subject::{Named, ProfileError};
+pub use trust_error::TrustError;
 pub use verified::{Answer, ReliedList, Request, TrustState, Verified};
-pub use verify::{Asked, AuthorityState, TrustError, Verifier, find_path};
+pub use verify::{Asked, AuthorityState, Verifier};

@@ -14,7 +14,7 @@ use crate::certificate::Certificate;
 use crate::lists::{KnownList, Lists};
 use crate::ocsp::{self, CertificateStatus, Verdict};
 use crate::standing::Standings;
-use crate::verify::TrustError;
+use crate::trust_error::TrustError;
 
 /// How old a status may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

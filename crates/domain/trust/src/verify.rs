@@ -3,107 +3,19 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use truc_directory::{ApprovedAuthority, Directory, Freshness, NodeEntry, Profile, Usage};
+use truc_directory::{ApprovedAuthority, Directory, Freshness, NodeEntry, Usage};
 use truc_message::{Header, Kind, Peer, Received};
-use truc_model::{Digest, FaultCode, Fingerprint, MemberId, NodeId, SubsystemId, Timestamp};
+use truc_model::{Digest, Fingerprint, MemberId, NodeId, SubsystemId, Timestamp};
 
-use crate::certificate::{Certificate, CertificateError};
-use crate::chain::{PathError, Purpose, VerifiedPath, check_path};
-use crate::cms::{self, CmsError};
+use crate::belonging::{find_path, is_seal_of, profile_names};
+use crate::certificate::Certificate;
+use crate::chain::{PathError, VerifiedPath};
+use crate::cms;
 use crate::lists::KnownList;
 use crate::standing::{ServiceState, Standing};
 use crate::statuses::{Accepted, KnownStatus, StatusBook, StatusPolicy, StatusSource, Subject};
+use crate::trust_error::TrustError;
 use crate::verified::{Answer, ReliedList, Request, TrustState, Verified};
-
-/// Why a message or a peer is not believed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TrustError {
-    /// The directory is older than its expiry: nobody can be judged by it.
-    #[error("the directory has expired; check the link to the registry")]
-    DirectoryExpired,
-    /// The message is not of the kind expected here.
-    #[error("a {0} is not expected here")]
-    Kind(&'static str),
-    /// Addressed to another node.
-    #[error("the message is addressed to {0}, not to this node")]
-    NotForUs(NodeId),
-    /// Of another instance than this node's.
-    #[error("the message is of another instance")]
-    Instance,
-    /// The named node is not in the directory.
-    #[error("node {0} is not in the directory")]
-    UnknownNode(NodeId),
-    /// The TLS peer's certificate is not registered to the named node.
-    #[error("the TLS certificate {certificate} is not registered to node {node}")]
-    WrongPeer {
-        /// The node that the header names.
-        node: NodeId,
-        /// What the peer holds.
-        certificate: Fingerprint,
-    },
-    /// The node may not speak for the subsystem.
-    #[error("node {node} is not registered to speak for {subsystem}")]
-    DoesNotSpeakFor {
-        /// The node that the header names.
-        node: NodeId,
-        /// The subsystem that sends.
-        subsystem: SubsystemId,
-    },
-    /// The sending member is unknown or not active.
-    #[error("{0} is not an active member")]
-    NotAMember(MemberId),
-    /// The signer's certificate is not registered to the sending member.
-    #[error("the sign certificate {certificate} is not registered to {member}")]
-    NotTheirSeal {
-        /// The member that the header names as sender.
-        member: MemberId,
-        /// The certificate in the signature.
-        certificate: Fingerprint,
-    },
-    /// No approved CA allows this use, or its profile names somebody else.
-    #[error("the certificate does not name {0} as its CA's profile prescribes")]
-    Profile(String),
-    /// No path to an approved CA.
-    #[error(transparent)]
-    Path(#[from] PathError),
-    /// A certificate cannot be read.
-    #[error(transparent)]
-    Certificate(#[from] CertificateError),
-    /// The signature does not hold.
-    #[error(transparent)]
-    Signature(#[from] CmsError),
-    /// The signature was made for another moment than the header says.
-    #[error("the signing time is not the header's sent")]
-    SigningTime,
-    /// A certificate is revoked.
-    #[error("the certificate is revoked")]
-    Revoked,
-    /// The responder does not know the certificate.
-    #[error("the responder does not know the certificate")]
-    StatusIsUnknown,
-    /// No status fresh enough, and the own query failed.
-    #[error("no fresh status for certificate {0}, and the grace period has passed or never began")]
-    StatusUnavailable(Fingerprint),
-    /// A status response does not hold.
-    #[error("certificate status: {0}")]
-    Status(String),
-    /// The answer is not the one to our request.
-    #[error("the answer does not belong to the request: {0} differs")]
-    NotOurAnswer(&'static str),
-}
-
-impl TrustError {
-    /// The fault that the other end or the caller is told.
-    pub const fn fault_code(&self) -> FaultCode {
-        match self {
-            Self::DirectoryExpired => FaultCode::DirectoryExpired,
-            Self::Kind(_) => FaultCode::Malformed,
-            Self::StatusUnavailable(_) => FaultCode::StatusUnknown,
-            Self::NotOurAnswer(_) => FaultCode::InconsistentResponse,
-            _ => FaultCode::Untrusted,
-        }
-    }
-}
 
 /// A path once found, good for one directory head.
 #[derive(Clone)]
@@ -425,70 +337,6 @@ fn fresh_enough(directory: &Directory, now: Timestamp) -> Result<Freshness, Trus
     }
 }
 
-fn is_seal_of(
-    signer: &Certificate,
-    member: &MemberId,
-    directory: &Directory,
-    now: Timestamp,
-) -> Result<(), TrustError> {
-    let active = directory.member(member).is_some_and(|entry| entry.is_active(now));
-    if !active {
-        return Err(TrustError::NotAMember(member.clone()));
-    }
-    if directory.has_sign_certificate(member, &signer.fingerprint()) {
-        Ok(())
-    } else {
-        Err(TrustError::NotTheirSeal { member: member.clone(), certificate: signer.fingerprint() })
-    }
-}
-
-/// The CA's profile maps the subject to this member; with `node`, to this node of it. Where the profile names no nodes, the node is bound by
-/// its registered fingerprint alone, which the caller has checked.
-fn profile_names(
-    certificate: &Certificate,
-    profile: Profile,
-    member: &MemberId,
-    node: Option<&NodeId>,
-) -> Result<(), TrustError> {
-    let usage = if node.is_some() { Usage::Auth } else { Usage::Sign };
-    let expected = node.map_or(member.as_str(), NodeId::as_str);
-    match certificate.named(profile, usage) {
-        Ok(named) if named.member == *member && named.node.as_ref().is_none_or(|n| Some(n) == node) => Ok(()),
-        _ => Err(TrustError::Profile(expected.to_owned())),
-    }
-}
-
-/// Looks for a path to any approved CA that allows `usage`; returns the authority's place in the directory.
-pub fn find_path(
-    certificate: &Certificate,
-    intermediates: &[Certificate],
-    usage: Usage,
-    directory: &Directory,
-    now: Timestamp,
-) -> Result<(VerifiedPath, usize), TrustError> {
-    let purpose = match usage {
-        Usage::Auth => Purpose::Auth,
-        Usage::Sign => Purpose::Sign,
-    };
-    let mut last = PathError::UnknownIssuer;
-    for (index, authority) in directory.authorities().iter().enumerate().filter(|(_, a)| a.allows(usage)) {
-        let anchor = Certificate::from_der(authority.certificate.as_bytes())?;
-        let mut between: Vec<Certificate> = authority
-            .intermediates
-            .iter()
-            .map(|der| Certificate::from_der(der.as_bytes()))
-            .collect::<Result<_, _>>()?;
-        between.extend_from_slice(intermediates);
-        match check_path(certificate, &between, &[anchor], purpose, now) {
-            Ok(path) => return Ok((path, index)),
-            // What is wrong below the CA that issued it says more than that the other CAs did not.
-            Err(error) if last == PathError::UnknownIssuer => last = error,
-            Err(_) => {}
-        }
-    }
-    Err(last.into())
-}
-
 /// Whether an answer's header is the counterpart of the request's.
 fn belongs_to(answer: &Header, request: Asked<'_>) -> Result<(), TrustError> {
     let asked = request.header;
@@ -510,57 +358,5 @@ fn belongs_to(answer: &Header, request: Asked<'_>) -> Result<(), TrustError> {
     match pairs.into_iter().find(|(_, same)| !same) {
         Some((field, _)) => Err(TrustError::NotOurAnswer(field)),
         None => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    use rcgen::{DistinguishedName, DnType};
-    use truc_keys::KeyKind;
-
-    use crate::testing::{Party, seal};
-
-    const UID: &[u64] = &[0, 9, 2342, 19_200_300, 100, 1, 1];
-    const ORGANIZATION_IDENTIFIER: &[u64] = &[2, 5, 4, 97];
-
-    fn certificate(id: &[u64], value: &str, common_name: &str) -> Certificate {
-        let mut params = seal("thử");
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CustomDnType(id.to_vec()), value);
-        params.distinguished_name.push(DnType::CommonName, common_name);
-        Party::root("CA").issue(KeyKind::EcP256, params, 1).certificate
-    }
-
-    /// A certificate counts for a node by its profile: by name where the profile names nodes, else by registration, which is checked before.
-    #[test]
-    fn profiles_bind_nodes_by_name_or_leave_it_to_registration() {
-        let ours = certificate(ORGANIZATION_IDENTIFIER, "VN/COM/9901000019", "VN/COM/9901000019/ss1");
-        let firm = certificate(UID, "MST:9901000019", "CÔNG TY GIẢ LẬP");
-        let agency = certificate(UID, "MDD:000.00.00.H49", "UBND tỉnh");
-        use Profile::{Truc1, VnEnterprise, VnState};
-        for (certificate, profile, node, good) in [
-            (&ours, Truc1, "VN/COM/9901000019/ss1", true),
-            (&ours, Truc1, "VN/COM/9901000019/ss2", false),
-            (&ours, Truc1, "VN/COM/9901002753/ss1", false),
-            (&ours, VnEnterprise, "VN/COM/9901000019/ss1", false),
-            (&firm, VnEnterprise, "VN/COM/9901000019/ss1", true),
-            (&firm, VnEnterprise, "VN/COM/9901000019/ss2", true),
-            (&firm, VnEnterprise, "VN/COM/9901002753/ss1", false),
-            (&firm, VnEnterprise, "VN/GOV/9901000019/ss1", false),
-            (&firm, Truc1, "VN/COM/9901000019/ss1", false),
-            (&firm, VnState, "VN/COM/9901000019/ss1", false),
-            (&agency, VnState, "VN/GOV/H49/ss1", true),
-            (&agency, VnState, "VN/GOV/H26/ss1", false),
-            (&agency, VnEnterprise, "VN/GOV/H49/ss1", false),
-        ] {
-            let node: NodeId = node.parse().unwrap();
-            let named = profile_names(certificate, profile, &node.owner(), Some(&node));
-            assert_eq!(named.is_ok(), good, "{node} under {profile:?}: {named:?}");
-            // A seal is the member's wherever the node's name does not decide.
-            let seal = profile_names(certificate, profile, &node.owner(), None).is_ok();
-            assert!(seal || !good, "{node} under {profile:?}");
-        }
     }
 }

@@ -20,6 +20,7 @@ mod governance;
 mod officer;
 mod ports;
 mod publisher;
+mod reason;
 mod request;
 mod requests;
 mod standing;

@@ -6,9 +6,7 @@ use truc_model::{MemberId, NodeId, SubsystemId, Timestamp};
 use crate::decide::{Desk, fresh};
 use crate::error::GovernanceError as Refusal;
 use crate::event::Event;
-
-/// Longest reason, in characters.
-const REASON_LIMIT: usize = 1000;
+use crate::reason::reason;
 
 impl Desk<'_> {
     pub(crate) fn suspend_member(&self, id: MemberId, why: String) -> Result<Event, Refusal> {
@@ -91,16 +89,5 @@ impl Desk<'_> {
             return Err(Refusal::StillServing { node: node.id.clone(), subsystem: id });
         }
         Ok(Event::SubsystemRemoved { id })
-    }
-}
-
-/// Why: something must be said.
-pub(crate) fn reason(why: String) -> Result<String, Refusal> {
-    let why = why.trim().to_owned();
-    let good = (1..=REASON_LIMIT).contains(&why.chars().count()) && !why.chars().any(char::is_control);
-    if good {
-        Ok(why)
-    } else {
-        Err(Refusal::Invalid("phải nêu lý do / say why, in one line: --reason '…'".into()))
     }
 }

@@ -147,14 +147,7 @@ async fn make_node(layout: &Layout, plan: &NodePlan, pki: &Pki) -> Result<Made, 
 }
 
 fn write_pem(file: &Path, certificate: &Certificate) -> Result<(), BusError> {
-    use base64::Engine as _;
-    let text = base64::engine::general_purpose::STANDARD.encode(certificate.der());
-    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
-    for line in text.as_bytes().chunks(64) {
-        pem.push_str(&String::from_utf8_lossy(line));
-        pem.push('\n');
-    }
-    pem.push_str("-----END CERTIFICATE-----\n");
+    let pem = truc_trust::pem("CERTIFICATE", certificate.der());
     std::fs::write(file, pem).map_err(|e| BusError::file(file, e))
 }
 

@@ -2,13 +2,11 @@
 
 use std::path::PathBuf;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use truc_directory::{Der, Usage};
 use truc_governance::{Ask, GrantedCertificate, Request};
 use truc_keys::{KeyLabel, Signer as _};
 use truc_model::MemberId;
-use truc_trust::{Certificate, CertificateRequest};
+use truc_trust::{Certificate, CertificateRequest, pem};
 
 use super::error::EnrolmentError;
 use super::folder::replace;
@@ -55,15 +53,11 @@ fn fits(own: &Own, request: &Der, granted: &GrantedCertificate) -> Result<Fittin
         Certificate::from_der(intermediate.as_bytes()).map_err(|e| format!("an intermediate: {e}"))?;
     }
     let all = std::iter::once(&granted.certificate).chain(&granted.intermediates);
-    Ok(Fitting { label: key.label, certificate, pem: all.map(pem).collect() })
-}
-
-/// RFC 7468.
-fn pem(der: &Der) -> String {
-    let text = STANDARD.encode(der.as_bytes());
-    let lines: Vec<&str> =
-        text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
-    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+    Ok(Fitting {
+        label: key.label,
+        certificate,
+        pem: all.map(|der| pem("CERTIFICATE", der.as_bytes())).collect(),
+    })
 }
 
 /// Writes what an approved request brought, and says where: for a key that the node is to use where `node.toml` says, for

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use base64::Engine as _;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use truc_keystores::Passphrase;
@@ -247,7 +246,7 @@ impl Issue {
 }
 
 async fn write(file: Option<&Path>, certificate: &Certificate) -> anyhow::Result<()> {
-    let text = pem(certificate.der());
+    let text = truc_trust::pem("CERTIFICATE", certificate.der());
     match file {
         None => Ok(out::data(text.as_bytes())?),
         Some(file) => tokio::fs::write(file, text).await.with_context(|| file.display().to_string()),
@@ -257,20 +256,6 @@ async fn write(file: Option<&Path>, certificate: &Certificate) -> anyhow::Result
 /// For clap: what the PKI is reached under.
 fn public_url(text: &str) -> Result<String, String> {
     truc_pki::check_public_url(text).map(|()| text.to_owned())
-}
-
-/// RFC 7468.
-fn pem(der: &[u8]) -> String {
-    let text = base64::engine::general_purpose::STANDARD.encode(der);
-    let mut out = String::from("-----BEGIN CERTIFICATE-----\n");
-    let mut rest = text.as_str();
-    while !rest.is_empty() {
-        let (line, more) = rest.split_at(rest.len().min(64));
-        out.push_str(line);
-        out.push('\n');
-        rest = more;
-    }
-    out + "-----END CERTIFICATE-----\n"
 }
 
 fn show(certificate: &IssuedCertificate, json: bool) -> anyhow::Result<()> {

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use truc_model::Digest;
 use zip::write::{SimpleFileOptions, ZipWriter};
@@ -69,17 +67,7 @@ fn zip(entries: &[(String, Bytes)]) -> Result<Vec<u8>, ExportError> {
     Ok(zip.finish().map_err(|_| ExportError::TooLarge)?.into_inner())
 }
 
-/// A certificate in PEM (RFC 7468).
+/// A certificate in PEM.
 pub(super) fn pem(der: &[u8]) -> String {
-    let coded = STANDARD.encode(der);
-    let mut out = String::from("-----BEGIN CERTIFICATE-----\n");
-    let mut rest = coded.as_str();
-    while !rest.is_empty() {
-        let (line, after) = rest.split_at(rest.len().min(64));
-        out.push_str(line);
-        out.push('\n');
-        rest = after;
-    }
-    out.push_str("-----END CERTIFICATE-----\n");
-    out
+    truc_trust::pem("CERTIFICATE", der)
 }

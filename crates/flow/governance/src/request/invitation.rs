@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
-use ring::{hkdf, hmac};
+use ring::hmac;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -103,17 +103,12 @@ impl InvitationCode {
         Zeroizing::new(format!("{}.{}", self.id, groups.join("-")))
     }
 
-    /// The key that the registry keeps.
+    /// The key that the registry keeps: HKDF-SHA256 (RFC 5869) of the secret under the id. One block of output is the hash's own
+    /// length, so that it is two HMACs, neither of which can fail.
     pub fn key(&self) -> InvitationKey {
-        let mut key = Zeroizing::new([0_u8; 32]);
-        let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, self.id.0.as_bytes());
-        let filled = salt
-            .extract(self.secret.as_slice())
-            .expand(&[b"truc-enrolment-1"], hkdf::HKDF_SHA256)
-            .and_then(|material| material.fill(key.as_mut_slice()));
-        // 32 bytes are the hash's own length, which HKDF always gives.
-        debug_assert!(filled.is_ok());
-        InvitationKey(Bytes::copy_from_slice(key.as_slice()))
+        let mac = |key: &[u8], text: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text);
+        let extracted = mac(self.id.0.as_bytes(), self.secret.as_slice());
+        InvitationKey(Bytes::copy_from_slice(mac(extracted.as_ref(), b"truc-enrolment-1\x01").as_ref()))
     }
 
     /// The proof for a request's signed text.
@@ -226,6 +221,18 @@ mod tests {
         }
         assert!(noticed + 1 >= text.chars().filter(char::is_ascii_alphanumeric).count(), "{noticed}");
         assert!("".parse::<InvitationCode>().is_err() && "A.B".parse::<InvitationCode>().is_err());
+    }
+
+    #[test]
+    fn the_key_is_what_another_hkdf_makes_of_it() {
+        use ring::hkdf::{HKDF_SHA256, Salt};
+        for byte in [0, 7, 255] {
+            let code = code(byte);
+            let extracted = Salt::new(HKDF_SHA256, code.id.0.as_bytes()).extract(code.secret.as_slice());
+            let mut key = [0; 32];
+            extracted.expand(&[b"truc-enrolment-1"], HKDF_SHA256).unwrap().fill(&mut key).unwrap();
+            assert_eq!(code.key().0, key.as_slice());
+        }
     }
 
     #[test]

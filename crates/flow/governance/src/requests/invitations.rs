@@ -9,8 +9,8 @@ use crate::decide::Desk;
 use crate::error::{GovernanceError as Refusal, RequestRefusal};
 use crate::event::Event;
 use crate::filed::{Invitation, InvitationFate, SecurityLevel};
+use crate::reason::reason;
 use crate::request::{InvitationId, InvitationKey, Request, SignedRequest};
-use crate::standing::reason;
 
 /// Longest life of an invitation.
 const INVITATION_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);

@@ -14,8 +14,8 @@ use crate::decide::Desk;
 use crate::error::{GovernanceError as Refusal, RequestRefusal};
 use crate::event::Event;
 use crate::filed::{Document, Filed, GrantedCertificate, SecurityLevel};
+use crate::reason::{reason, remark};
 use crate::request::{Ask, Request, SignedRequest, signed_text};
-use crate::standing::reason;
 
 pub use holders::WantedCertificate;
 
@@ -23,8 +23,6 @@ pub use holders::WantedCertificate;
 const SKEW: Duration = Duration::from_secs(600);
 /// After this long nobody remembers what was asked: the node asks again.
 const STALE_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Longest reason or decision, in characters.
-const TEXT_LIMIT: usize = 1000;
 
 /// A request that was looked at and could be filed.
 #[derive(Debug, Clone)]
@@ -217,16 +215,6 @@ impl Desk<'_> {
         }
         Err(RequestRefusal::NotCertified { number, holders: missing.join(", ") }.into())
     }
-}
-
-fn remark(text: String) -> Result<String, Refusal> {
-    let text = text.trim().to_owned();
-    if text.chars().count() > TEXT_LIMIT || text.chars().any(char::is_control) {
-        return Err(Refusal::Invalid(format!(
-            "a reason has at most {TEXT_LIMIT} characters and no line breaks"
-        )));
-    }
-    Ok(text)
 }
 
 fn checked_level(level: SecurityLevel) -> Result<SecurityLevel, Refusal> {
