@@ -55,6 +55,28 @@ fn an_operator_offers_a_service_and_follows_its_evidence() {
             1,
             "a forgery is caught"
         );
+
+        // All of the service's exchanges in one archive, each container of which verifies by itself.
+        let many = folder.path().join("tat-ca.zip");
+        let export = ["evidence", "export", "--service", service, "--out", arg(&many), "--config", g01];
+        done(truc(&export).await);
+        assert_eq!(truc(&export).await.code, 1, "nothing is overwritten");
+        let anything = truc(&["evidence", "export", "--out", "-", "--config", g01]).await;
+        assert!(anything.code == 1 && anything.stderr.contains("--since"), "{}", anything.stderr);
+        let mut archive = zip::ZipArchive::new(std::fs::File::open(&many).unwrap()).unwrap();
+        let mut read = |name: &str| {
+            let mut content = Vec::new();
+            std::io::copy(&mut archive.by_name(name).unwrap(), &mut content).unwrap();
+            content
+        };
+        let index: Value = serde_json::from_slice(&read("index.json")).unwrap();
+        let containers = index["containers"].as_array().unwrap();
+        assert_eq!((&index["complete"], containers.len()), (&true.into(), ours.len()));
+        for row in containers {
+            let one = folder.path().join("mot.asice");
+            std::fs::write(&one, read(row["file"].as_str().unwrap())).unwrap();
+            done(truc(&["verify", arg(&one), "--anchor", arg(&anchor)]).await);
+        }
     });
 }
 

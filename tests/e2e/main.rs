@@ -27,4 +27,6 @@ mod restores;
 mod rights;
 mod services;
 mod support;
+mod time_stamps;
+mod witness;
 mod xroad;

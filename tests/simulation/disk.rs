@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use truc_evidence::{
-    EvidenceStore, ExchangeSummary, NewRecord, Query, Receipt, RecordKind, Reservation, StoreError,
+    EvidenceStore, Found, NewRecord, Query, Receipt, RecordKind, Reservation, StoreError,
     StoredRecord,
 };
 use truc_message::Header;
@@ -95,7 +95,7 @@ impl EvidenceStore for Disk {
         self.memory.artifact(digest).await
     }
 
-    async fn list(&self, query: Query) -> Result<Vec<ExchangeSummary>, StoreError> {
+    async fn list(&self, query: Query) -> Result<Found, StoreError> {
         self.memory.list(query).await
     }
 

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use truc_evidence::{EvidenceStore, IndexKey, OpenRequest, Recorder, Role};
-use truc_exchange::ports::{ConsumerSide as _, CurrentDirectory, PeerLink, ProviderSide};
+use truc_exchange::ports::{ConsumerSide as _, CurrentDirectory, NoTimeStamps, PeerLink, ProviderSide};
 use truc_exchange::{Consumer, Draft, DraftBody, Ground, Provider, Sealing};
 use truc_message::Body;
 use truc_model::{Clock, Retry, Timestamp};
@@ -105,8 +105,11 @@ impl Halves {
         directory: &Arc<dyn CurrentDirectory>,
         links: Arc<dyn PeerLink>,
     ) -> Self {
-        let index_keys: HashMap<_, _> =
-            own.seals.keys().map(|member| (member.clone(), IndexKey::new("index-1", &[7; 32]))).collect();
+        let index_keys: HashMap<_, _> = own
+            .seals
+            .keys()
+            .map(|member| (member.clone(), vec![IndexKey::new("index-1", &[7; 32])]))
+            .collect();
         let statuses = Arc::new(OwnStatuses::default());
         for seal in own.seals.values() {
             let fingerprint = seal.certificate.fingerprint();
@@ -121,6 +124,7 @@ impl Halves {
             verifier: Verifier::new(own.id.clone(), Arc::new(Responder), StatusPolicy::default()),
             recorder: Recorder::new(store, Arc::clone(clock), index_keys),
             sealing: Sealing::new(Arc::clone(&own.signer) as _, own.seals.clone(), statuses),
+            time_stamps: Arc::new(NoTimeStamps),
         });
         let consumer = Arc::new(Consumer::new(Arc::clone(&ground), links, own.hosted.clone()));
         let services = Arc::new(Services { node, world: Arc::clone(world) });

@@ -21,8 +21,8 @@ use truc_wire::peer::frame::Kind;
 use truc_wire::peer::peer_client::PeerClient;
 use truc_wire::peer::peer_server::{Peer, PeerServer};
 use truc_wire::peer::{
-    BodyChunk, BodyReceived, FetchRequest, Frame, HeadNote, Open, OutcomeReply, OutcomeRequest, PeerPart,
-    PeerPartsRequest,
+    BodyChunk, BodyReceived, FetchRequest, Frame, HeadNote, LogProofReply, LogProofRequest, Open,
+    OutcomeReply, OutcomeRequest, PeerPart, PeerPartsRequest,
 };
 
 use crate::hostile::{Accepted, client_tls, dial, server_tls};
@@ -339,6 +339,10 @@ impl Peer for Door {
             change(&mut chunks);
         }
         Ok(Response::new(stream::iter(chunks.into_iter().map(Ok)).boxed()))
+    }
+
+    async fn log_proof(&self, request: Request<LogProofRequest>) -> Result<Response<LogProofReply>, Status> {
+        self.0.client().await.log_proof(request.into_inner()).await
     }
 
     async fn outcome(&self, request: Request<OutcomeRequest>) -> Result<Response<OutcomeReply>, Status> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use truc_evidence::{IndexKey, Recorder};
+use truc_exchange::ports::NoTimeStamps;
 use truc_exchange::{Ground, Provider, Sealing};
 use truc_message::CALL_LIFE;
 use truc_model::FaultCode::{Expired, Malformed, Replayed, Untrusted};
@@ -23,7 +24,7 @@ use crate::{CONSUMER, PROVIDER, SERVICE, STRANGER, federation};
 /// The provider's node after a restart: everything anew over the same evidence, behind another door.
 async fn restarted(bus: &Bus) -> (String, CancellationToken) {
     let node = bus.node(PROVIDER);
-    let index = node.seals.keys().map(|m| (m.clone(), IndexKey::new("index-1", &[7; 32]))).collect();
+    let index = node.seals.keys().map(|m| (m.clone(), vec![IndexKey::new("index-1", &[7; 32])])).collect();
     let ground = Arc::new(Ground {
         me: node.id.clone(),
         clock: Arc::clone(&bus.clock),
@@ -31,6 +32,7 @@ async fn restarted(bus: &Bus) -> (String, CancellationToken) {
         verifier: Verifier::new(node.id.clone(), Arc::clone(&bus.responder) as _, StatusPolicy::default()),
         recorder: Recorder::new(Arc::clone(&node.store), Arc::clone(&bus.clock), index),
         sealing: Sealing::new(Arc::clone(&node.signer) as _, node.seals.clone(), Arc::clone(&node.own)),
+        time_stamps: Arc::new(NoTimeStamps),
     });
     assert!(ground.recorder.restore().await.unwrap().is_empty(), "nothing was left open");
     let provider = Provider::new(ground, Arc::clone(&node.policy), Arc::clone(&node.services) as _);

@@ -1,4 +1,4 @@
-//! Whole data folders: the golden one with a segment or body file changed, read by `fsck` and by the stores as a node does
+//! Whole data folders: one of the golden ones with a segment or body file changed, read by `fsck` and by the stores as a node does
 //! at its start.
 #![no_main]
 
@@ -12,30 +12,35 @@ use truc_model::MemberId;
 use truc_stores::{DecisionJournal, RecordKey, RecordKeys, fsck};
 use zeroize::Zeroizing;
 
-const FILES: [(&str, &[u8]); 4] = [
-    (
+macro_rules! golden {
+    ($version:literal, $($name:literal),*) => {
+        &[$((
+            $name,
+            include_bytes!(concat!("../../../crates/adapters/stores/tests/golden/", $version, "/", $name)).as_slice(),
+        )),*]
+    };
+}
+
+type Files = &'static [(&'static str, &'static [u8])];
+
+const GOLDEN: [Files; 2] = [
+    golden!(
+        "v1",
         "journal/evidence-00000000000000000000-1.seg",
-        include_bytes!(
-            "../../../crates/adapters/stores/tests/golden/v1/journal/evidence-00000000000000000000-1.seg"
-        ),
-    ),
-    (
         "journal/decisions-00000000000000000000-1.seg",
-        include_bytes!(
-            "../../../crates/adapters/stores/tests/golden/v1/journal/decisions-00000000000000000000-1.seg"
-        ),
-    ),
-    (
         "bodies/default/202611/00000001.seg",
-        include_bytes!("../../../crates/adapters/stores/tests/golden/v1/bodies/default/202611/00000001.seg"),
+        "bodies/default/202611/key"
     ),
-    (
-        "bodies/default/202611/key",
-        include_bytes!("../../../crates/adapters/stores/tests/golden/v1/bodies/default/202611/key"),
+    golden!(
+        "v2",
+        "journal/evidence-00000000000000000000-1.seg",
+        "journal/decisions-00000000000000000000-1.seg",
+        "bodies/default/202611/00000001.seg",
+        "bodies/default/202611/key"
     ),
 ];
 
-/// The keys of the golden folder.
+/// The keys of the golden folders.
 struct Keys;
 
 impl RecordKeys for Keys {
@@ -71,9 +76,10 @@ fuzz_target!(|input: (u8, Edits, Option<&[u8]>)| {
     let (which, edits, other) = input;
     let dir = tempfile::tempdir_in(place()).expect("writable");
     let mut changed = false;
-    for (i, (name, golden)) in FILES.iter().enumerate() {
+    let files = GOLDEN[usize::from(which >> 7)];
+    for (i, (name, golden)) in files.iter().enumerate() {
         let mut bytes = golden.to_vec();
-        if i == usize::from(which) % FILES.len() {
+        if i == usize::from(which) % files.len() {
             match other {
                 Some(other) => bytes = other.to_vec(),
                 None => edits.apply(&mut bytes),

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use truc_directory::Directory;
-use truc_evidence::{ExchangeSummary, Query, StoredRecord};
-use truc_model::{MessageId, Timestamp};
+use truc_evidence::{Found, KeyedHash, Query, StoredRecord};
+use truc_model::{MemberId, MessageId, NodeId, Timestamp};
 use truc_policy::{Policy, PolicyEvent, ServiceDefinition};
 
-use crate::fault::AdminFault;
-use crate::view::{DirectoryView, NodeStatus};
+use crate::fault::{AdminCode, AdminFault};
+use crate::view::{AuditPart, DirectoryView, HeadsDocument, HeadsFilter, HoldAnswer, HoldRelease, HoldView, KeepingView, NewHold, NodeStatus};
 
 /// Makes a decision from the policy in force; `None` when nothing is left to decide.
 pub type Decide = Box<dyn FnOnce(&Policy) -> Result<Option<PolicyEvent>, AdminFault> + Send>;
@@ -64,11 +64,17 @@ pub trait AdminBackend: Send + Sync {
         None
     }
 
-    /// The exchanges that match, newest first.
+    /// A page of the exchanges that match, newest first.
     ///
     /// # Errors
     /// [`AdminFault`].
-    async fn evidence_list(&self, query: Query) -> Result<Vec<ExchangeSummary>, AdminFault>;
+    async fn evidence_list(&self, query: Query) -> Result<Found, AdminFault>;
+
+    /// An officer, a dossier or a subject as the records may hold them: under every generation of every index key, or of `member`'s
+    /// alone.
+    fn person_hashes(&self, _text: &str, _member: Option<&MemberId>) -> Vec<KeyedHash> {
+        Vec::new()
+    }
 
     /// The records of one exchange, in order; empty when there are none.
     ///
@@ -87,4 +93,54 @@ pub trait AdminBackend: Send + Sync {
     /// # Errors
     /// [`AdminFault`], NOT_FOUND for an unknown exchange, CONFLICT for one that has no answer yet.
     async fn evidence_container(&self, id: MessageId) -> Result<Bytes, AdminFault>;
+
+    /// Shows the newest head of this node's log to its witnesses, and gathers what they hold of it.
+    ///
+    /// # Errors
+    /// [`AdminFault`] when the node keeps no log.
+    async fn log_heads(&self, _filter: HeadsFilter) -> Result<HeadsDocument, AdminFault> {
+        Err(AdminFault::new(AdminCode::NotFound, "this node shows its log to nobody"))
+    }
+
+    /// Checks one part of what `peer` acknowledged against its log, from this node's record `from` on.
+    ///
+    /// # Errors
+    /// [`AdminFault`], NOT_FOUND for an unknown node, or when the peer does not answer.
+    async fn log_audit(&self, _peer: NodeId, _from: u64) -> Result<AuditPart, AdminFault> {
+        Err(AdminFault::new(AdminCode::NotFound, "this node audits no logs"))
+    }
+
+    /// The legal holds in force, by case.
+    ///
+    /// # Errors
+    /// [`AdminFault`].
+    async fn holds(&self) -> Result<Vec<HoldView>, AdminFault> {
+        Err(AdminFault::new(AdminCode::NotFound, NO_KEEPING))
+    }
+
+    /// Takes a hold, ordered by the token `by`; durable when this returns.
+    ///
+    /// # Errors
+    /// [`AdminFault`], NOT_FOUND when a request is not in this evidence; nothing is held then.
+    async fn hold(&self, _new: NewHold, _by: &str) -> Result<HoldAnswer, AdminFault> {
+        Err(AdminFault::new(AdminCode::NotFound, NO_KEEPING))
+    }
+
+    /// Releases the holds of a case.
+    ///
+    /// # Errors
+    /// [`AdminFault`], NOT_FOUND when none is in force.
+    async fn release(&self, _release: HoldRelease, _by: &str) -> Result<(), AdminFault> {
+        Err(AdminFault::new(AdminCode::NotFound, NO_KEEPING))
+    }
+
+    /// What is kept where, and until when.
+    ///
+    /// # Errors
+    /// [`AdminFault`].
+    async fn keeping(&self) -> Result<KeepingView, AdminFault> {
+        Err(AdminFault::new(AdminCode::NotFound, NO_KEEPING))
+    }
 }
+
+const NO_KEEPING: &str = "this node keeps no evidence";

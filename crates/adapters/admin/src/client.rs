@@ -18,9 +18,10 @@ use truc_policy::{Conditions, GroupCode, RightId, ServiceDefinition};
 
 use crate::fault::FaultBody;
 use crate::view::{
-    AccessEntry, AccessFilter, CheckAnswer, CheckCall, DirectoryView, EvidenceEntry, EvidenceFilter,
-    EvidenceShown, Grant, GroupEntry, GroupFilter, GroupMemberBody, NewGroup, NodeStatus, Notice, Offered,
-    PlanView, PolicyFilter, PolicyText, Refreshed, SuccessionEntry, service_from_json, service_to_json,
+    AccessEntry, AccessFilter, AuditFilter, AuditPart, CheckAnswer, CheckCall, DirectoryView, EvidenceEntry,
+    EvidenceFilter, EvidencePage, EvidenceSearch, EvidenceShown, Grant, GroupEntry, GroupFilter,
+    GroupMemberBody, HeadsDocument, HeadsFilter, HoldAnswer, HoldRelease, HoldView, KeepingView, NewHold, NewGroup, NodeStatus, Notice, Offered, PlanView,
+    PolicyFilter, PolicyText, Refreshed, SuccessionEntry, service_from_json, service_to_json,
 };
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -333,6 +334,14 @@ impl AdminClient {
         self.get(&with_query("/evidence", filter)).await
     }
 
+    /// A page of what a search finds, newest first.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn evidence_search(&self, search: &EvidenceSearch) -> Called<EvidencePage> {
+        self.send(Method::POST, "/evidence/search", Some(search)).await
+    }
+
     /// One exchange in full; with its bodies when `bodies`.
     ///
     /// # Errors
@@ -347,6 +356,55 @@ impl AdminClient {
     /// [`ClientError`].
     pub async fn evidence_container(&self, id: MessageId) -> Called<Bytes> {
         self.call(Method::GET, &format!("/evidence/{id}/container"), Bytes::new()).await
+    }
+
+    /// What others hold of the node's log, after it was shown to them.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn log_heads(&self, filter: HeadsFilter) -> Called<HeadsDocument> {
+        self.get(&with_query("/log/heads", &filter)).await
+    }
+
+    /// One part of an audit of a peer's log.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn log_audit(&self, filter: &AuditFilter) -> Called<AuditPart> {
+        self.get(&with_query("/log/audit", filter)).await
+    }
+
+    /// The legal holds in force.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn holds(&self) -> Called<Vec<HoldView>> {
+        self.get("/evidence/holds").await
+    }
+
+    /// Takes a legal hold.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn hold(&self, new: &NewHold) -> Called<HoldAnswer> {
+        self.send(Method::POST, "/evidence/holds", Some(new)).await
+    }
+
+    /// Releases a legal hold.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn release_hold(&self, release: &HoldRelease) -> Called<()> {
+        let body = serde_json::to_vec(release).map_err(|e| ClientError::Settings(e.to_string()))?;
+        self.call(Method::POST, "/evidence/holds/release", body.into()).await.map(drop)
+    }
+
+    /// What is kept where, and until when.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn keeping(&self) -> Called<KeepingView> {
+        self.get("/evidence/keeping").await
     }
 
     fn service_of(&self, json: Value) -> Called<ServiceDefinition> {

@@ -47,6 +47,15 @@ pub struct Health {
     pub authorities: Vec<AuthorityHealth>,
     /// The node's own certificates.
     pub certificates: Vec<CertificateHealth>,
+    /// How far the time-stamps are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_stamps: Option<TimeStampHealth>,
+    /// Logs, this node's own or another's, that are not what they were (protocol P5.3).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log_alarms: Vec<String>,
+    /// Evidence that is not kept as configured: the disk nearly full, the archive away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keeping_alarms: Vec<String>,
 }
 
 /// The directory in force.
@@ -83,6 +92,25 @@ pub struct AuthorityHealth {
     /// Since when none has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing_since: Option<Timestamp>,
+}
+
+/// The time-stamps on what the node records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TimeStampHealth {
+    /// Degraded when a record has waited for more than 10 minutes or no authority answers, expired past the grace: new
+    /// exchanges are refused then.
+    pub state: String,
+    /// Records without a stamp.
+    pub backlog: u64,
+    /// How long the oldest of them has waited, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_seconds: Option<u64>,
+    /// The time of the newest token, by its authority's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Timestamp>,
+    /// The authorities that are asked, in their order.
+    pub authorities: Vec<AuthorityHealth>,
 }
 
 /// One of the node's own certificates.
@@ -178,6 +206,7 @@ mod tests {
                 directory,
                 authorities: vec![],
                 certificates: vec![],
+                time_stamps: None,
             }
         }
         async fn metrics(&self) -> String {

@@ -16,7 +16,7 @@ use truc_policy::{Policy, PolicyEvent};
 
 use crate::backend::AdminBackend;
 use crate::fault::{AdminCode, AdminFault};
-use crate::handlers::{access, declared, evidence, general, groups, services, successions};
+use crate::handlers::{access, declared, evidence, general, groups, keeping, log, services, successions};
 use crate::tokens::{Caller, Role, TokenTable};
 
 /// Largest request body, in bytes.
@@ -125,7 +125,15 @@ type Row = (Method, &'static str, &'static [Role], MethodRouter<Shared>);
 
 /// The routes that are for the whole node's operators only.
 fn of_the_node() -> Vec<Row> {
-    Vec::new()
+    let get = |path, roles, handler| (Method::GET, path, roles, handler);
+    vec![
+        get("/api/v1/log/heads", EVIDENCE, on(MethodFilter::GET, log::heads)),
+        get("/api/v1/log/audit", EVIDENCE, on(MethodFilter::GET, log::audit)),
+        get("/api/v1/evidence/holds", EVIDENCE, on(MethodFilter::GET, keeping::holds)),
+        (Method::POST, "/api/v1/evidence/holds", EVIDENCE, on(MethodFilter::POST, keeping::hold)),
+        (Method::POST, "/api/v1/evidence/holds/release", EVIDENCE, on(MethodFilter::POST, keeping::release)),
+        get("/api/v1/evidence/keeping", EVIDENCE, on(MethodFilter::GET, keeping::state)),
+    ]
 }
 
 /// The routes that a token limited to one member may use too: each handler asks `App` for what its caller may see.
@@ -160,6 +168,7 @@ fn of_a_member() -> Vec<Row> {
         post(GROUP_MEMBERS, MANAGE, on(MethodFilter::POST, groups::join)),
         delete(GROUP_MEMBERS, MANAGE, on(MethodFilter::DELETE, groups::leave)),
         get("/api/v1/evidence", EVIDENCE, on(MethodFilter::GET, evidence::list)),
+        post("/api/v1/evidence/search", EVIDENCE, on(MethodFilter::POST, evidence::search)),
         get("/api/v1/evidence/{id}", EVIDENCE, on(MethodFilter::GET, evidence::show)),
         get("/api/v1/evidence/{id}/container", EVIDENCE, on(MethodFilter::GET, evidence::container)),
     ]

@@ -1,5 +1,6 @@
-//! The registry's gRPC door: own TLS 1.3 acceptor, `Watch`, `Parts` and `Submit`.
+//! The registry's gRPC door: own TLS 1.3 acceptor, `Watch`, `Parts`, `Submit`, `Witness` and `Witnessed`.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -25,10 +26,14 @@ use tonic::{Request, Response, Status};
 use truc_model::Digest;
 use truc_places::{AtWork, Place, Places};
 use truc_wire::registry::registry_server::{Registry, RegistryServer as Generated};
-use truc_wire::registry::{HeadUpdate, Part, PartsRequest, SubmitAnswer, SubmitRequest, WatchRequest};
+use truc_wire::registry::{
+    HeadUpdate, Part, PartsRequest, SubmitAnswer, SubmitRequest, WatchRequest, WitnessAnswer, WitnessRequest,
+    WitnessedLog, WitnessedRequest,
+};
 
 use crate::announce::{Announcer, News};
 use crate::submit::{DOCUMENT_LIMIT, RequestDesk, Submissions};
+use crate::witness::{WitnessDesk, Witnesses};
 
 /// Connections at once, half of them from one address. When there is no place, the one on which nothing has been asked for
 /// longest makes way.
@@ -79,6 +84,7 @@ pub struct RegistryServer {
     tls: Arc<ServerConfig>,
     publication: Arc<dyn Publication>,
     requests: Option<Arc<Submissions>>,
+    witnesses: Option<Arc<Witnesses>>,
 }
 
 impl RegistryServer {
@@ -99,13 +105,20 @@ impl RegistryServer {
         tls.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         tls.send_tls13_tickets = 0;
         tls.max_early_data_size = 0;
-        Ok(Self { tls: Arc::new(tls), publication, requests: None })
+        Ok(Self { tls: Arc::new(tls), publication, requests: None, witnesses: None })
     }
 
     /// The same door taking management requests, too.
     #[must_use]
     pub fn with_requests(mut self, desk: Arc<dyn RequestDesk>) -> Self {
         self.requests = Some(Arc::new(Submissions::new(desk)));
+        self
+    }
+
+    /// The same door taking in the heads of nodes' logs, too.
+    #[must_use]
+    pub fn with_witness(mut self, desk: Arc<dyn WitnessDesk>) -> Self {
+        self.witnesses = Some(Arc::new(Witnesses::new(desk)));
         self
     }
 
@@ -122,6 +135,7 @@ impl RegistryServer {
             publication: self.publication,
             news,
             requests: self.requests,
+            witnesses: self.witnesses,
             stop: stop.clone(),
         })
         .max_decoding_message_size(REQUEST_LIMIT);
@@ -209,6 +223,7 @@ struct Service {
     publication: Arc<dyn Publication>,
     news: watch::Receiver<Arc<News>>,
     requests: Option<Arc<Submissions>>,
+    witnesses: Option<Arc<Witnesses>>,
     stop: CancellationToken,
 }
 
@@ -218,6 +233,7 @@ type Answer<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl Registry for Service {
     type WatchStream = Answer<HeadUpdate>;
     type PartsStream = Answer<Part>;
+    type WitnessedStream = Answer<WitnessedLog>;
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let work = work_on(&request);
@@ -250,10 +266,36 @@ impl Registry for Service {
         let requests = self.requests.as_ref();
         let requests =
             requests.ok_or_else(|| Status::unimplemented("this door takes no management requests"))?;
-        let from = request.extensions().get::<Arc<Place>>().map(|place| place.address());
-        let standing = requests.take(from, request.into_inner().document).await?;
+        let standing = requests.take(address_of(&request), request.into_inner().document).await?;
         Ok(Response::new(SubmitAnswer { standing }))
     }
+
+    async fn witness(&self, request: Request<WitnessRequest>) -> Result<Response<WitnessAnswer>, Status> {
+        let _work = work_on(&request);
+        let answer = self.witnesses()?.show(address_of(&request), request.into_inner()).await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn witnessed(
+        &self,
+        request: Request<WitnessedRequest>,
+    ) -> Result<Response<Self::WitnessedStream>, Status> {
+        let work = work_on(&request);
+        let logs = self.witnesses()?.tell(address_of(&request), request.into_inner()).await?;
+        let logs =
+            futures::stream::iter(logs.into_iter().map(Ok)).take_until(self.stop.clone().cancelled_owned());
+        Ok(Response::new(Box::pin(while_at_work(logs, work))))
+    }
+}
+
+impl Service {
+    fn witnesses(&self) -> Result<&Witnesses, Status> {
+        self.witnesses.as_deref().ok_or_else(|| Status::unimplemented("this door takes no heads of logs"))
+    }
+}
+
+fn address_of<T>(request: &Request<T>) -> Option<IpAddr> {
+    request.extensions().get::<Arc<Place>>().map(|place| place.address())
 }
 
 async fn one_part(publication: Arc<dyn Publication>, digest: Digest) -> Result<Part, Status> {
@@ -347,7 +389,8 @@ mod tests {
     async fn ask(digests: Vec<Bytes>) -> Result<Vec<Bytes>, tonic::Code> {
         let publication = Arc::new(OnePart(watch::Sender::new(Bytes::new())));
         let (_announcer, news) = Announcer::new(publication.clone());
-        let service = Service { publication, news, requests: None, stop: CancellationToken::new() };
+        let service =
+            Service { publication, news, requests: None, witnesses: None, stop: CancellationToken::new() };
         let stream = service.parts(Request::new(PartsRequest { digests })).await.map_err(|s| s.code())?;
         let parts: Vec<_> = stream.into_inner().collect().await;
         parts.into_iter().map(|p| p.map(|p| p.content).map_err(|s| s.code())).collect()

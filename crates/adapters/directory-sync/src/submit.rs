@@ -17,6 +17,7 @@ use truc_wire::registry::SubmitRequest;
 use truc_wire::registry::registry_client::RegistryClient;
 
 use crate::connect::{connect, sentence};
+use crate::rates::{Addresses, REMEMBERED};
 
 /// Longest document, in bytes.
 pub const DOCUMENT_LIMIT: usize = 256 * 1024;
@@ -32,8 +33,6 @@ const AT_ONCE: usize = 32;
 const NEW_A_MINUTE: f64 = 10.0;
 /// ... and documents that were, so that every node of an office can wait for its approval.
 const KNOWN_A_MINUTE: f64 = 60.0;
-/// Documents and addresses remembered; beyond, the older half is forgotten.
-const REMEMBERED: usize = 8192;
 /// A refusal's sentence travels in a header field.
 const SENTENCE_LIMIT: usize = 2000;
 
@@ -111,50 +110,23 @@ fn status(refusal: &SubmitRefusal) -> Status {
     Status::new(code, refusal.to_string().chars().take(SENTENCE_LIMIT).collect::<String>())
 }
 
-/// How often addresses come; everything in it is bounded.
-#[derive(Default)]
+/// What was answered before, and how often addresses come; everything in it is bounded.
 struct Rates {
     known: HashMap<Digest, u64>,
     counter: u64,
-    addresses: HashMap<IpAddr, [Bucket; 2]>,
+    addresses: Addresses<2>,
 }
 
-/// A minute's worth of tokens that fills up again.
-#[derive(Clone, Copy)]
-struct Bucket {
-    left: f64,
-    at: Instant,
-}
-
-impl Bucket {
-    fn take(&mut self, full: f64, now: Instant) -> bool {
-        let filled = now.saturating_duration_since(self.at).as_secs_f64() / 60.0 * full;
-        (self.left, self.at) = ((self.left + filled).min(full), now);
-        let admitted = self.left >= 1.0;
-        if admitted {
-            self.left -= 1.0;
-        }
-        admitted
+impl Default for Rates {
+    fn default() -> Self {
+        let addresses = Addresses::new([NEW_A_MINUTE, KNOWN_A_MINUTE]);
+        Self { known: HashMap::new(), counter: 0, addresses }
     }
 }
 
 impl Rates {
     fn admit(&mut self, from: IpAddr, document: &Digest, now: Instant) -> bool {
-        if self.addresses.len() >= REMEMBERED {
-            // Whoever has been away for a minute has full buckets again: forgetting it changes nothing.
-            let recent = |b: &Bucket| now.saturating_duration_since(b.at) < Duration::from_secs(60);
-            self.addresses.retain(|_, buckets| buckets.iter().any(recent));
-        }
-        if self.addresses.len() >= REMEMBERED && !self.addresses.contains_key(&from) {
-            return false;
-        }
-        let fresh = |full| Bucket { left: full, at: now };
-        let [new, known] = self.addresses.entry(from).or_insert([fresh(NEW_A_MINUTE), fresh(KNOWN_A_MINUTE)]);
-        if self.known.contains_key(document) {
-            known.take(KNOWN_A_MINUTE, now)
-        } else {
-            new.take(NEW_A_MINUTE, now)
-        }
+        self.addresses.admit(from, usize::from(self.known.contains_key(document)), now)
     }
 
     fn remember(&mut self, document: Digest) {
@@ -247,10 +219,10 @@ mod tests {
             rates.remember(Digest::of(&n.to_be_bytes()));
             rates.admit(IpAddr::V4(n.into()), &Digest::of(b"x"), now);
         }
-        assert!(rates.known.len() <= REMEMBERED && rates.addresses.len() <= REMEMBERED);
+        assert!(rates.known.len() <= REMEMBERED && rates.addresses.remembered() <= REMEMBERED);
         let later = now + Duration::from_secs(61);
         assert!(rates.admit(address("192.0.2.1"), &Digest::of(b"x"), later), "room again after a minute");
-        assert_eq!(rates.addresses.len(), 1);
+        assert_eq!(rates.addresses.remembered(), 1);
     }
 
     struct Never;

@@ -18,6 +18,7 @@ mod heads;
 mod identity;
 mod intake;
 mod link;
+mod log;
 mod net;
 mod parts;
 mod reader;
@@ -30,6 +31,7 @@ pub use connections::Connections;
 pub use heads::{HeadConflict, HeadWitness, Heads};
 pub use identity::{Identity, IdentityError};
 pub use link::PeerLinks;
+pub use log::{LEAVES_AT_ONCE, LogAnswer, LogBook, LogQuestion, LogRefusal};
 pub use net::{ByteStream, Listener, Network, Tcp};
 pub use server::{PeerDoor, PeerDoorConfig, PeerDoorError};
 

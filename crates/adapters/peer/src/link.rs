@@ -34,6 +34,7 @@ use crate::convert::{BadFrame, fault_from_wire, leaf_from_wire, whole_from_wire}
 use crate::heads::Heads;
 use crate::identity::{Identity, IdentityError};
 use crate::intake::Intake;
+use crate::log::{self, LogAnswer, LogQuestion};
 use crate::net::{Network, Tcp};
 use crate::parts;
 use crate::stream::{Arrived, StatusesSeen, StatusesSent};
@@ -156,6 +157,29 @@ impl PeerLinks {
             found.extend(parts::collect(incoming, &wanted).await?);
         }
         Ok(found)
+    }
+
+    /// Asks `node` about its log (protocol P5.3), and shows it this node's head.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    pub async fn log_proof(&self, node: &NodeEntry, question: &LogQuestion) -> Result<LogAnswer, LinkError> {
+        let connection = self.connection(node).await?;
+        log::ask(connection.client.clone(), question).await
+    }
+
+    /// The nodes to which a connection is open, in order.
+    pub fn connected(&self) -> Vec<NodeId> {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = |slot: &Slot| {
+            // Who connects at this moment has no connection yet.
+            let slot = slot.try_lock().ok();
+            slot.is_some_and(|slot| slot.connection.as_ref().is_some_and(|c| !c.over.is_cancelled()))
+        };
+        let mut nodes: Vec<_> =
+            slots.iter().filter(|(_, slot)| open(slot)).map(|(id, _)| id.clone()).collect();
+        nodes.sort();
+        nodes
     }
 
     /// Ends every connection and waits for the tasks that read them.

@@ -29,6 +29,7 @@ use crate::convert::{fault_to_wire, leaf_to_wire, whole_to_wire};
 use crate::heads::{Heads, Heard};
 use crate::identity::{Identity, IdentityError};
 use crate::intake::{Intake, NotTaken, PROGRESS};
+use crate::log::{self, LogBook};
 use crate::net::Listener;
 use crate::parts;
 use crate::reader::StreamReader;
@@ -84,6 +85,7 @@ pub(crate) struct Service {
     pub(crate) provider: Arc<dyn ProviderSide>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) heads: Heads,
+    log: Option<Arc<dyn LogBook>>,
     pub(crate) bodies: Arc<Bodies>,
     pub(crate) places: Shares,
     intake: Intake,
@@ -109,6 +111,7 @@ impl PeerDoor {
         let tls = TlsAcceptor::from(Arc::new(server_config(&handshakes, identity)?));
         let service = Service {
             heads: Heads::new(Arc::clone(&directory), None),
+            log: None,
             directory,
             provider,
             clock,
@@ -125,6 +128,13 @@ impl PeerDoor {
     #[must_use]
     pub fn comparing(mut self, heads: Heads) -> Self {
         self.service.heads = heads;
+        self
+    }
+
+    /// The same door answering questions about this node's log from there.
+    #[must_use]
+    pub fn with_log(mut self, book: Arc<dyn LogBook>) -> Self {
+        self.service.log = Some(book);
         self
     }
 
@@ -320,6 +330,17 @@ impl PeerRpc for Service {
             Ok(piece)
         });
         Ok(Response::new(Box::pin(stream::iter(pieces))))
+    }
+
+    async fn log_proof(
+        &self,
+        request: Request<wire::LogProofRequest>,
+    ) -> Result<Response<wire::LogProofReply>, Status> {
+        let peer = peer_of(&request)?;
+        let book = self.log.as_ref().ok_or_else(|| Status::unimplemented("this node shows no log"))?;
+        let place = self.places.take(peer.fingerprint(), 1);
+        let _place = place.ok_or_else(|| Status::resource_exhausted("this node has no place for it now"))?;
+        log::answer(book.as_ref(), &peer, request.get_ref()).await.map(Response::new)
     }
 }
 

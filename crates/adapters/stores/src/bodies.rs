@@ -7,23 +7,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use truc_evidence::StoreError;
+use truc_evidence::{BodyClass, StoreError};
 use truc_model::{Digest, Timestamp};
 use zeroize::Zeroizing;
 
-use crate::files::{self, damaged, io};
-use crate::journal::cipher;
-use crate::journal::format::{FrameType, Reader, SegmentHeader, SegmentKind, frame_length};
+use crate::files::{self, Ask, damaged, io};
+use crate::journal::format::{self, FrameType, Reader, SegmentHeader, SegmentKind, frame_length};
 use crate::journal::pause::Pause;
 use crate::journal::scan::read_at;
 use crate::journal::segment::Active;
+use crate::journal::{cipher, content};
+use crate::keeping::{Shelf, Stub, name_of, read_held};
 use crate::keys::{RecordKey, RecordKeys};
 use crate::options::JournalOptions;
 
-/// The one retention class there is so far.
-pub(crate) const DEFAULT_CLASS: &str = "default";
 /// Larger bodies are kept by their digest only (protocol P5.1).
 pub(crate) const BODY_LIMIT: usize = 10 * 1024 * 1024;
+/// Classes that are written at once; the one unused for longest is left for another.
+const OPEN_CLASSES: usize = 16;
+/// What the file system gives and takes at once.
+const BLOCK: u64 = 4096;
 const KEY_MAGIC: &[u8; 8] = b"TRUCKEY\0";
 const KEY_VERSION: u16 = 1;
 
@@ -41,6 +44,48 @@ impl Month {
     }
 }
 
+/// A body as it will lie on disk.
+#[derive(Debug, Clone)]
+pub(crate) struct Packed {
+    pub(crate) class: BodyClass,
+    /// Of the body itself.
+    length: u32,
+    compressed: bool,
+    bytes: Bytes,
+}
+
+impl Packed {
+    /// Compresses where that helps. Takes a while for a long body.
+    pub(crate) fn new(class: BodyClass, body: Bytes) -> Result<Self, StoreError> {
+        let length =
+            u32::try_from(body.len()).map_err(|_| StoreError::Failed("a body is too long".into()))?;
+        Ok(match content::compress(&body) {
+            Some(packed) => Self { class, length, compressed: true, bytes: packed.into() },
+            None => Self { class, length, compressed: false, bytes: body },
+        })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+    /// Bytes of its frame.
+    pub(crate) fn frame_length(&self) -> u64 {
+        frame_length(self.class.as_str().len() + 7, self.bytes.len())
+    }
+    /// Bytes of the reference to it.
+    pub(crate) fn reference_length(&self) -> usize {
+        2 + self.class.as_str().len() + 4 + 4 + 8 + 4
+    }
+}
+
+/// Kept for a body of which only the length is known: the longest class's name, and no compression.
+pub(crate) fn body_room(length: u64) -> u64 {
+    frame_length(BODY_CLASS_MOST + 7, 0) + length
+}
+
+/// The longest name of a class.
+const BODY_CLASS_MOST: usize = 32;
+
 /// Where a body lies; written into the record's frame, outside the leaf.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum BodyRef {
@@ -53,7 +98,10 @@ pub(crate) enum BodyRef {
         month: Month,
         segment: u32,
         offset: u64,
+        /// Of the body itself.
         length: u32,
+        /// Whether it lies there as zstd.
+        compressed: bool,
     },
 }
 
@@ -62,8 +110,8 @@ impl BodyRef {
         match self {
             Self::None => vec![0],
             Self::Empty => vec![1],
-            Self::At { class, month, segment, offset, length } => {
-                let mut out = vec![2, u8::try_from(class.len()).unwrap_or(0)];
+            Self::At { class, month, segment, offset, length, compressed } => {
+                let mut out = vec![if *compressed { 3 } else { 2 }, u8::try_from(class.len()).unwrap_or(0)];
                 out.extend_from_slice(class.as_bytes());
                 out.extend_from_slice(&month.0.to_be_bytes());
                 out.extend_from_slice(&segment.to_be_bytes());
@@ -78,22 +126,18 @@ impl BodyRef {
         match r.u8()? {
             0 => Some(Self::None),
             1 => Some(Self::Empty),
-            2 => {
+            tag @ (2 | 3) => {
                 let n = r.u8()? as usize;
                 let class = std::str::from_utf8(r.take(n)?).ok()?;
                 // It becomes part of a path.
-                if !class.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-                    return None;
-                }
+                let class = class.parse::<BodyClass>().ok()?.into();
                 let (month, segment) = (Month(r.u32()?), r.u32()?);
-                Some(Self::At { class: class.to_owned(), month, segment, offset: r.u64()?, length: r.u32()? })
+                let (offset, length) = (r.u64()?, r.u32()?);
+                Some(Self::At { class, month, segment, offset, length, compressed: tag == 3 })
             }
             _ => None,
         }
     }
-
-    /// Bytes of an encoded reference to a body of the default class.
-    pub(crate) const ENCODED: usize = 2 + DEFAULT_CLASS.len() + 4 + 4 + 8 + 4;
 }
 
 fn class_folder(root: &Path, class: &str, month: Month) -> PathBuf {
@@ -104,24 +148,21 @@ fn key_id(class: &str, month: Month) -> String {
     format!("{class}/{:06}", month.0)
 }
 
-/// The length of a body's frame.
-pub(crate) fn body_frame_length(body: usize) -> u64 {
-    frame_length(DEFAULT_CLASS.len() + 7, body)
-}
-
 struct Current {
+    class: BodyClass,
     month: Month,
     segment: u32,
     key: RecordKey,
     active: Active,
 }
 
-/// The writer's side of the body segments.
+/// The writer's side of the body segments: one open segment for each class that is in use.
 pub(crate) struct Bodies {
     root: PathBuf,
     keys: Arc<dyn RecordKeys>,
     options: JournalOptions,
-    current: Option<Current>,
+    /// The last used last.
+    open: Vec<Current>,
     /// Left for the next one within a batch, to be flushed with it.
     left: Vec<Active>,
     pause: Pause,
@@ -129,33 +170,80 @@ pub(crate) struct Bodies {
 
 impl Bodies {
     pub(crate) fn new(root: PathBuf, keys: Arc<dyn RecordKeys>, options: JournalOptions) -> Self {
-        Self { root, keys, options, current: None, left: Vec::new(), pause: Pause::default() }
+        Self { root, keys, options, open: Vec::new(), left: Vec::new(), pause: Pause::default() }
     }
 
-    pub(crate) const fn is_open(&self) -> bool {
-        self.current.is_some()
+    /// The class used last; room that is kept for a body of no class yet is taken there.
+    pub(crate) fn last_class(&self) -> Option<&BodyClass> {
+        self.open.last().map(|c| &c.class)
     }
 
+    pub(crate) fn is_open(&self, class: &BodyClass) -> bool {
+        self.open.iter().any(|c| c.class == *class)
+    }
+
+    /// The segments that may be written.
+    pub(crate) fn open_paths(&self) -> Vec<PathBuf> {
+        self.open.iter().map(|c| c.active.path().to_owned()).collect()
+    }
+
+    /// Leaves the segments of this folder (`<class>/<month>`), in which nothing waits to be written.
+    pub(crate) fn leave(&mut self, folder: &str) {
+        let folder = self.root.join(folder);
+        let (left, open) = self.open.drain(..).partition(|c| c.active.path().parent() == Some(&*folder));
+        self.open = open;
+        let left: Vec<Current> = left;
+        left.into_iter().for_each(|c| c.active.finish());
+    }
+
+    /// Free bytes in all open segments: promises of room are backed by all of them together ([`Bodies::shift`]).
     pub(crate) fn free(&self) -> u64 {
-        self.current.as_ref().map_or(0, |c| c.active.free())
+        self.open.iter().map(|c| c.active.free()).sum()
     }
 
-    /// Opens a segment when there is none, another month began or the current one is full; it has room for `least` bytes.
-    /// When the disk has no room for a new one, the current one goes on: a promise of room holds across months.
-    pub(crate) fn turn(&mut self, month: Month, least: u64) -> Result<(), StoreError> {
+    /// Free bytes in the segment of this class.
+    pub(crate) fn free_of(&self, class: &BodyClass) -> u64 {
+        self.open.iter().find(|c| c.class == *class).map_or(0, |c| c.active.free())
+    }
+
+    fn of(&mut self, class: &BodyClass) -> Result<&mut Current, StoreError> {
+        self.open.iter_mut().find(|c| c.class == *class).ok_or(StoreError::Full)
+    }
+
+    /// Opens a segment when the class has none, another month began or the current one is full; it has room for `need` bytes and for
+    /// what is promised of it. When the disk has no room for a new one, the current one goes on: a promise of room holds across months.
+    pub(crate) fn turn(
+        &mut self,
+        class: &BodyClass,
+        month: Month,
+        need: u64,
+        promised: u64,
+    ) -> Result<(), StoreError> {
         let limit = self.options.segment_limit;
         let stays = |c: &Current| (c.month == month || month.precedes(c.month)) && c.active.end() < limit;
-        if self.current.as_ref().is_some_and(stays) {
-            return Ok(());
+        let place = self.open.iter().position(|c| c.class == *class);
+        if let Some(place) = place {
+            // Now it is the last used.
+            self.open.get_mut(place..).iter_mut().for_each(|rest| rest.rotate_left(1));
+            if self.open.last().is_some_and(stays) {
+                return Ok(());
+            }
         }
         self.pause.over(self.options.hooks.now())?;
-        match self.create(month, least) {
+        let others = self.free() - self.free_of(class);
+        let least = need + promised.saturating_sub(others);
+        match self.create(class, month, self.options.ask(least)) {
             Ok(new) => {
                 self.pause.end();
-                self.left.extend(self.current.replace(new).map(|old| old.active));
+                if place.is_some() {
+                    self.left.extend(self.open.pop().map(|old| old.active));
+                } else if self.open.len() >= OPEN_CLASSES {
+                    self.left.push(self.open.remove(0).active);
+                }
+                self.open.push(new);
                 Ok(())
             }
-            Err(StoreError::Full) if self.current.is_some() => Ok(()),
+            Err(StoreError::Full) if place.is_some() => Ok(()),
             Err(StoreError::Full) => Err(StoreError::Full),
             Err(error) => {
                 self.pause.begin(self.options.hooks.now(), &error);
@@ -164,76 +252,84 @@ impl Bodies {
         }
     }
 
-    fn create(&self, month: Month, least: u64) -> Result<Current, StoreError> {
-        let folder = class_folder(&self.root, DEFAULT_CLASS, month);
+    /// Moves room to a class on a full disk: what was promised lies in the segments of all classes, and is given back by the
+    /// others to be taken by this one. In between it is protected by the bytes that the journal leaves free.
+    pub(crate) fn shift(&mut self, class: &BodyClass, month: Month, need: u64) -> Result<(), StoreError> {
+        let missing = need.saturating_sub(self.free_of(class)).next_multiple_of(BLOCK);
+        if missing > self.open.iter().filter(|c| c.class != *class).map(|c| c.active.free()).sum() {
+            return Err(StoreError::Full);
+        }
+        let mut given = 0;
+        for other in self.open.iter_mut().filter(|c| c.class != *class) {
+            given += other.active.shrink(missing - given)?;
+        }
+        match self.open.iter_mut().find(|c| c.class == *class) {
+            Some(current) => current.active.grow_back(given),
+            None => {
+                let new = self.create(class, month, Ask::back(given))?;
+                self.open.push(new);
+                Ok(())
+            }
+        }
+    }
+
+    fn create(&self, class: &BodyClass, month: Month, ask: Ask) -> Result<Current, StoreError> {
+        let folder = class_folder(&self.root, class.as_str(), month);
         files::make_folder(&folder)?;
-        let key = match read_key(&self.root, DEFAULT_CLASS, month, &*self.keys)? {
+        let key = match read_key(&self.root, class.as_str(), month, &*self.keys)? {
             Some(key) => key,
-            None => self.create_key(month)?,
+            None => self.create_key(class, month)?,
         };
         let segment = segments(&folder)?.last().map_or(1, |n| n + 1);
         let salt = self.options.hooks.random32()?;
-        let header = SegmentHeader { kind: SegmentKind::Bodies, salt, first: 0, chain: Digest([0; 32]) };
+        let (kind, chain) = (SegmentKind::Bodies, Digest([0; 32]));
+        let header = SegmentHeader { version: format::VERSION, kind, salt, first: 0, chain };
         let path = segment_path(&folder, segment);
-        let active = Active::create(&path, &header, least, &self.options)?;
-        Ok(Current { month, segment, key, active })
+        let active = Active::create(&path, &header, ask, &self.options)?;
+        Ok(Current { class: class.clone(), month, segment, key, active })
     }
 
-    fn create_key(&self, month: Month) -> Result<RecordKey, StoreError> {
-        let secret = Zeroizing::new(self.options.hooks.random32()?);
-        let salt = self.options.hooks.random32()?;
-        let (node, place) = (self.keys.node_key(), key_id(DEFAULT_CLASS, month));
-        let mut out = KEY_MAGIC.to_vec();
-        out.extend_from_slice(&KEY_VERSION.to_be_bytes());
-        out.push(
-            u8::try_from(node.id().len()).map_err(|_| StoreError::Failed("a key's id is too long".into()))?,
-        );
-        out.extend_from_slice(node.id().as_bytes());
-        out.extend_from_slice(&salt);
-        out.extend_from_slice(&cipher::wrap(&node, &salt, &place, &secret)?);
-        files::create_whole(&class_folder(&self.root, DEFAULT_CLASS, month).join("key"), &out)?;
-        Ok(RecordKey::new(place, secret))
+    fn create_key(&self, class: &BodyClass, month: Month) -> Result<RecordKey, StoreError> {
+        let folder = class_folder(&self.root, class.as_str(), month);
+        make_key(&folder, &key_id(class.as_str(), month), &*self.keys, &self.options)
     }
 
-    /// Sets `bytes` of the current segment aside for the batch being gathered.
-    pub(crate) fn claim(&mut self, bytes: u64) {
-        if let Some(current) = &mut self.current {
+    /// Sets `bytes` of the class's segment aside for the batch being gathered.
+    pub(crate) fn claim(&mut self, class: &BodyClass, bytes: u64) {
+        if let Ok(current) = self.of(class) {
             current.active.claim(bytes);
         }
     }
 
-    pub(crate) fn grow(&mut self, least: u64) -> Result<(), StoreError> {
-        self.current.as_mut().map_or(Err(StoreError::Full), |c| c.active.grow(least))
+    pub(crate) fn grow(&mut self, class: &BodyClass, least: u64) -> Result<(), StoreError> {
+        self.of(class)?.active.grow(least)
     }
 
-    /// Adds a body to the current segment's buffer; there must be room.
-    pub(crate) fn push(&mut self, sequence: u64, body: &Bytes) -> Result<BodyRef, StoreError> {
-        let current = self.current.as_mut().ok_or(StoreError::Full)?;
-        let (offset, _) = current.active.push(FrameType::Body, sequence, &current.key, &[body])?;
-        let length =
-            u32::try_from(body.len()).map_err(|_| StoreError::Failed("a body is too long".into()))?;
-        let class = DEFAULT_CLASS.to_owned();
-        Ok(BodyRef::At { class, month: current.month, segment: current.segment, offset, length })
+    /// Adds a body to its class's buffer; there must be room.
+    pub(crate) fn push(&mut self, sequence: u64, body: &Packed) -> Result<BodyRef, StoreError> {
+        let current = self.of(&body.class)?;
+        let (offset, _) = current.active.push(FrameType::Body, sequence, &current.key, &[&body.bytes])?;
+        let (month, segment) = (current.month, current.segment);
+        let class = body.class.as_str().to_owned();
+        Ok(BodyRef::At { class, month, segment, offset, length: body.length, compressed: body.compressed })
     }
 
     /// Makes all buffered bodies durable. After an error [`Bodies::abandon`] must follow.
     pub(crate) fn flush(&mut self) -> Result<(), StoreError> {
-        let current = self.current.as_mut().map(|c| &mut c.active);
-        self.left.iter_mut().chain(current).try_for_each(Active::flush)?;
+        let open = self.open.iter_mut().map(|c| &mut c.active);
+        self.left.iter_mut().chain(open).try_for_each(Active::flush)?;
         self.left.drain(..).for_each(Active::finish);
         Ok(())
     }
 
-    /// Forgets what was buffered and not flushed, with its segment: the frame numbers are used up.
+    /// Forgets what was buffered and not flushed, with its segments: the frame numbers are used up.
     pub(crate) fn abandon(&mut self) {
-        let current = self.current.take().map(|c| c.active);
-        self.left.drain(..).chain(current).for_each(Active::abandon);
+        let open = self.open.drain(..).map(|c| c.active);
+        self.left.drain(..).chain(open).for_each(Active::abandon);
     }
 
     pub(crate) fn finish(self) {
-        if let Some(current) = self.current {
-            current.active.finish();
-        }
+        self.open.into_iter().for_each(|c| c.active.finish());
     }
 }
 
@@ -241,16 +337,39 @@ fn segment_path(folder: &Path, n: u32) -> PathBuf {
     folder.join(format!("{n:08}.seg"))
 }
 
-/// The numbers of the segments in one month's folder, in order.
+/// The numbers of the segments in one month's folder, in order; those that lie in the archive count.
 pub(crate) fn segments(folder: &Path) -> Result<Vec<u32>, StoreError> {
     let mut numbers = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(|e| io(folder, e))? {
         let name = entry.map_err(|e| io(folder, e))?.file_name();
-        numbers
-            .extend(name.to_str().and_then(|n| n.strip_suffix(".seg")).and_then(|n| n.parse::<u32>().ok()));
+        numbers.extend(
+            name.to_str().and_then(name_of).and_then(|n| n.strip_suffix(".seg")?.parse::<u32>().ok()),
+        );
     }
     numbers.sort_unstable();
+    numbers.dedup();
     Ok(numbers)
+}
+
+/// Makes the key `id` in the file `key` of a folder that has none.
+pub(crate) fn make_key(
+    folder: &Path,
+    id: &str,
+    keys: &dyn RecordKeys,
+    options: &JournalOptions,
+) -> Result<RecordKey, StoreError> {
+    let secret = Zeroizing::new(options.hooks.random32()?);
+    let salt = options.hooks.random32()?;
+    let node = keys.node_key();
+    let mut out = KEY_MAGIC.to_vec();
+    out.extend_from_slice(&KEY_VERSION.to_be_bytes());
+    let length = u8::try_from(node.id().len());
+    out.push(length.map_err(|_| StoreError::Failed("a key's id is too long".into()))?);
+    out.extend_from_slice(node.id().as_bytes());
+    out.extend_from_slice(&salt);
+    out.extend_from_slice(&cipher::wrap(&node, &salt, id, &secret)?);
+    files::create_whole(&folder.join("key"), &out)?;
+    Ok(RecordKey::new(id, secret))
 }
 
 /// The key of a month; `None` when there is none (yet, or any more).
@@ -260,22 +379,30 @@ fn read_key(
     month: Month,
     keys: &dyn RecordKeys,
 ) -> Result<Option<RecordKey>, StoreError> {
-    let path = class_folder(root, class, month).join("key");
+    open_key(&class_folder(root, class, month), &key_id(class, month), keys)
+}
+
+/// The key `id` in the file `key` of a folder; `None` when there is none.
+pub(crate) fn open_key(
+    folder: &Path,
+    id: &str,
+    keys: &dyn RecordKeys,
+) -> Result<Option<RecordKey>, StoreError> {
+    let path = folder.join("key");
     let bytes = match std::fs::read(&path) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(io(&path, e)),
     };
-    let place = key_id(class, month);
     let parts = split_key(&bytes).ok_or_else(|| damaged(&path, 0, "not a key file of format 1"))?;
     let (node_id, salt, wrapped) = parts;
     let node = keys.by_id(node_id);
     let node =
         node.ok_or_else(|| StoreError::Failed(format!("{}: key {node_id} is missing", path.display())))?;
-    let secret = cipher::unwrap(&node, &salt, &place, wrapped);
+    let secret = cipher::unwrap(&node, &salt, id, wrapped);
     let secret =
         secret.ok_or_else(|| damaged(&path, 0, "the wrapped key was changed, or belongs to another node"))?;
-    Ok(Some(RecordKey::new(place, Zeroizing::new(secret))))
+    Ok(Some(RecordKey::new(id, Zeroizing::new(secret))))
 }
 
 fn split_key(bytes: &[u8]) -> Option<(&str, [u8; 32], &[u8])> {
@@ -288,28 +415,45 @@ fn split_key(bytes: &[u8]) -> Option<(&str, [u8; 32], &[u8])> {
     Some((id, r.take(32)?.try_into().ok()?, r.0))
 }
 
+/// Whether the segment of a body lies in the archive and not here.
+pub(crate) fn lies_away(root: &Path, reference: &BodyRef) -> bool {
+    let BodyRef::At { class, month, segment, .. } = reference else { return false };
+    let path = segment_path(&class_folder(root, class, *month), *segment);
+    !path.exists() && Stub::read(&path).is_ok_and(|stub| stub.is_some())
+}
+
 /// The body that the record `sequence` refers to; `None` when none was stored or it has expired.
 pub(crate) fn read(
     root: &Path,
     keys: &dyn RecordKeys,
+    shelf: &Shelf,
     sequence: u64,
     reference: &BodyRef,
 ) -> Result<Option<Bytes>, StoreError> {
-    let (class, month, segment, offset, length) = match reference {
+    let (class, month, segment, offset, length, compressed) = match reference {
         BodyRef::None => return Ok(None),
         BodyRef::Empty => return Ok(Some(Bytes::new())),
-        BodyRef::At { class, month, segment, offset, length } => (class, *month, *segment, *offset, *length),
+        BodyRef::At { class, month, segment, offset, length, compressed } => {
+            (class, *month, *segment, *offset, *length as usize, *compressed)
+        }
     };
     let Some(key) = read_key(root, class, month, keys)? else {
-        return Ok(None);
+        // A held one has outlived its month.
+        return read_held(&root.with_file_name("holds"), keys, sequence);
     };
     let path = segment_path(&class_folder(root, class, month), segment);
-    read_at(&path, SegmentKind::Bodies, offset, |frame, header| {
-        let belongs = frame.kind == FrameType::Body && frame.sequence == sequence && frame.key_id == key.id();
-        let body = belongs.then(|| cipher::open(frame, &header.salt, &key)).flatten();
-        match body {
-            Some(body) if body.len() == length as usize => Ok(Some(Bytes::from(body))),
-            _ => Err(damaged(&path, offset, "this is not the body of the record that names it")),
-        }
-    })
+    let read = |place: &Path| {
+        read_at(place, SegmentKind::Bodies, offset, |frame, header| {
+            let belongs =
+                frame.kind == FrameType::Body && frame.sequence == sequence && frame.key_id == key.id();
+            let stored = belongs.then(|| cipher::open(frame, &header.salt, &key)).flatten();
+            let body = stored.and_then(|stored| match compressed {
+                true => content::decompress(&stored, length),
+                false => Some(stored).filter(|body| body.len() == length),
+            });
+            let wrong = || damaged(&path, offset, "this is not the body of the record that names it");
+            body.map(|body| Some(Bytes::from(body))).ok_or_else(wrong)
+        })
+    };
+    shelf.with(&path, read)
 }

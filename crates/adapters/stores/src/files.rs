@@ -69,6 +69,17 @@ pub(crate) struct Ask {
     pub(crate) spare: u64,
 }
 
+impl Ask {
+    /// So much and no more, also of what is otherwise left free: for room that was given back a moment ago.
+    pub(crate) const fn back(least: u64) -> Self {
+        Self { least, wanted: least, spare: 0 }
+    }
+    /// And so many bytes beside it.
+    pub(crate) const fn with(self, bytes: u64) -> Self {
+        Self { least: self.least + bytes, wanted: self.wanted.saturating_add(bytes), spare: self.spare }
+    }
+}
+
 /// Extends `file` from its length `from` as asked, with written zeros; returns by how much. The caller makes it durable.
 ///
 /// Room that is only allocated is not enough: a write into it is readable only once the file system has committed that it was

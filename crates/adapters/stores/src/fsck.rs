@@ -1,20 +1,31 @@
 //! Checking a stopped node's journals byte by byte, without changing any.
 
-use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+mod index_check;
+mod log_check;
+#[cfg(test)]
+pub(crate) mod tests;
 
-use truc_evidence::{Decision, StoreError, StoredRecord};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use truc_evidence::{Batch, Decision, Proof, StoreError, StoredRecord};
+use truc_log::{NoteKey, SignedNote};
 use truc_message::{Header, manifest};
 use truc_model::Digest;
 
+use self::index_check::IndexCheck;
+use self::log_check::LogCheck;
 use crate::bodies::{self, BodyRef};
 use crate::evidence::STEM;
+use crate::evidence::indexer::{decoded, group_of};
 use crate::evidence::record_format::decode;
-use crate::files::io;
 use crate::folder::{self, FolderError};
 use crate::journal::cipher;
 use crate::journal::format::{Frame, FrameType, Parsed, next_chain, parse, seed};
-use crate::journal::scan::{self, Segment, find_frame};
+use crate::journal::scan::{self, Place, Segment, find_frame, segment_id};
+use crate::keeping::{ArchiveReader, Shelf, Stub};
 use crate::keys::RecordKeys;
 
 /// One thing that is wrong, and where.
@@ -45,20 +56,75 @@ pub struct FsckReport {
     pub decisions: u64,
     /// Bodies read; 0 without keys.
     pub bodies: u64,
+    /// Bodies that lie in the archive and were not read.
+    pub bodies_away: u64,
     /// Artifacts read.
     pub artifacts: u64,
+    /// Proofs read.
+    pub proofs: u64,
+    /// Batches that are as their tokens and heads say.
+    pub batches: u64,
+    /// So many records, from the first on, have a time-stamp.
+    pub stamped: u64,
+    /// So many records, from the first on, are those that somebody outside saw; 0 when no head was given, or none holds.
+    pub anchored: u64,
+    /// Who saw them.
+    pub anchored_by: Option<String>,
+    /// The first record that is not as it was, or is missing, as far as that can be told.
+    pub first_affected: Option<u64>,
     /// Ends of segments that were never acknowledged, left by an unclean stop; no problem.
     pub torn: Vec<Problem>,
     /// Everything that is wrong.
     pub problems: Vec<Problem>,
 }
 
-/// Checks every journal under the data folder `path`: checksums, chain, sequences and, with `keys`, that everything can be decrypted,
-/// that each stored body and header give the recorded manifest digest, and that each named status is there.
+/// A head of the node's log that somebody else holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutsideHead {
+    /// Who holds it, for people.
+    pub source: String,
+    /// The log's name.
+    pub origin: String,
+    /// Number of records.
+    pub size: u64,
+    /// Root of the tree over them.
+    pub root: Digest,
+}
+
+/// Reads what a batch's token is over.
+pub type ImprintOf<'a> = &'a dyn Fn(&Batch) -> Result<Digest, String>;
+
+/// What a check is told beside the folder.
+#[derive(Default)]
+pub struct FsckOptions<'a> {
+    /// Without them nothing encrypted is looked into.
+    pub keys: Option<&'a dyn RecordKeys>,
+    /// The logs of this node by name, with the keys that signed their heads, the one in force last; without any no signature is checked.
+    pub log_keys: Vec<NoteKey>,
+    /// Without it tokens are not looked into.
+    pub imprint: Option<ImprintOf<'a>>,
+    /// Heads from outside; those of other logs than the one in force are passed over.
+    pub heads: Vec<OutsideHead>,
+    /// Segments that lie there are read too.
+    pub archive: Option<ArchiveReader>,
+}
+
+/// [`fsck_with`] these keys and nothing else.
+///
+/// # Errors
+/// As [`fsck_with`].
+pub fn fsck(path: &Path, keys: Option<&dyn RecordKeys>) -> Result<FsckReport, StoreError> {
+    fsck_with(path, &FsckOptions { keys, ..FsckOptions::default() })
+}
+
+/// Checks every journal under the data folder `path`: checksums, chain, sequences and, with keys, that everything can be decrypted,
+/// that each stored body and header give the recorded manifest digest, that each named status is there, that tree and index are those
+/// of the records, and that records, batches and heads fit together. Blocks; needs room for 64 bytes a record and a copy of the
+/// index in the folder for temporary files.
 ///
 /// # Errors
 /// [`StoreError::Failed`] when the folder is in use or cannot be read at all; what is wrong inside is in the report.
-pub fn fsck(path: &Path, keys: Option<&dyn RecordKeys>) -> Result<FsckReport, StoreError> {
+pub fn fsck_with(path: &Path, options: &FsckOptions<'_>) -> Result<FsckReport, StoreError> {
     let _lock = match folder::lock(path) {
         Ok(lock) => Some(lock),
         Err(e @ FolderError::InUse(_)) => return Err(StoreError::Failed(e.to_string())),
@@ -66,11 +132,38 @@ pub fn fsck(path: &Path, keys: Option<&dyn RecordKeys>) -> Result<FsckReport, St
         Err(_) => None,
     };
     let dir = path.join("journal");
-    let mut check =
-        Check { keys, bodies: path.join("bodies"), report: FsckReport::default(), known: HashSet::new() };
+    let mut check = Check {
+        keys: options.keys,
+        bodies: path.join("bodies"),
+        archive: options.archive.clone(),
+        shelf: Arc::new(Shelf::temporary(options.archive.clone())?),
+        report: FsckReport::default(),
+        known: HashSet::new(),
+        log: None,
+        index: None,
+        archived: false,
+        end: None,
+        gone: BTreeMap::new(),
+        buried: BTreeSet::new(),
+        failed: None,
+    };
     for stem in scan::stems(&dir)? {
         check.known.clear();
+        let with_log = stem == STEM && options.keys.is_some();
+        if with_log {
+            check.log = Some(LogCheck::new(path)?);
+            check.index = IndexCheck::open(path)?;
+        }
         check.journal(&dir, &stem)?;
+        if let Some(failed) = check.failed.take() {
+            return Err(failed);
+        }
+        if with_log {
+            check.ended(path);
+            if let Some(log) = check.log.take() {
+                log.finish(options, &mut check.report)?;
+            }
+        }
     }
     Ok(check.report)
 }
@@ -78,9 +171,37 @@ pub fn fsck(path: &Path, keys: Option<&dyn RecordKeys>) -> Result<FsckReport, St
 struct Check<'a> {
     keys: Option<&'a dyn RecordKeys>,
     bodies: PathBuf,
+    archive: Option<ArchiveReader>,
+    shelf: Arc<Shelf>,
     report: FsckReport,
     /// Artifacts seen so far.
     known: HashSet<Digest>,
+    log: Option<LogCheck>,
+    index: Option<IndexCheck>,
+    /// The journal's beginning is not here.
+    archived: bool,
+    /// The end of the last frame read.
+    end: Option<Place>,
+    /// Bodies that are not there, by class and month: the first record that names one, and where it lies.
+    gone: BTreeMap<(String, u32), (u64, PathBuf, u64)>,
+    /// Classes and months that a tombstone speaks of.
+    buried: BTreeSet<(String, u32)>,
+    /// What keeps the check itself from going on.
+    failed: Option<StoreError>,
+}
+
+/// What a tombstone says, as far as it matters here (`docs/evidence.md` §6.2).
+#[derive(Deserialize)]
+struct Buried {
+    class: String,
+    month: String,
+}
+
+fn buried(note: &str) -> Option<(String, u32)> {
+    let note = SignedNote::parse(note).ok()?;
+    let said = note.text().strip_prefix("truc tombstone 1\n")?;
+    let Buried { class, month } = serde_json::from_str(said).ok()?;
+    Some((class, month.parse().ok()?))
 }
 
 /// Where the chain stands; unknown after damage until the next segment.
@@ -99,30 +220,130 @@ impl Check<'_> {
         let mut segments = Vec::new();
         for (id, path) in scan::list_names(dir, stem)? {
             match scan::read_header(&path, crate::journal::format::SegmentKind::Journal) {
-                Ok(Some(header)) if header.first == id.first => segments.push(Segment { id, path, header }),
+                Ok(Some(header)) if header.first == id.first => {
+                    segments.push(Segment { id, path, header, shelf: None })
+                }
                 Ok(Some(_)) => self.problem(&path, 0, "the file's name and its header do not agree"),
                 Ok(None) => {}
                 Err(e) => self.problem(&path, 0, e.to_string()),
             }
         }
-        if let Some(first) = segments.first()
-            && (first.header.first != 0 || first.header.chain != seed(stem))
-        {
-            self.problem(
-                &first.path,
-                0,
-                "the journal does not begin with this segment: earlier ones are missing",
-            );
+        if self.archive.is_some() {
+            self.add_archived(dir, stem, &mut segments)?;
         }
+        let first = segments.first().filter(|s| s.header.first != 0 || s.header.chain != seed(stem));
+        if let (Some(first), Some(log)) = (first, &mut self.log)
+            && !log.begin_at(first.header.first)?
+        {
+            let what = "earlier segments are not here, and index/log does not have their records either: nothing can be compared";
+            self.problem(&first.path, 0, what);
+        }
+        self.archived = first.is_some();
         for (i, segment) in segments.iter().enumerate() {
             self.segment(stem, segment, segments.get(i + 1))?;
+        }
+        if let Some(first) = first
+            && let Err(what) = self.accounted(first)
+        {
+            self.problem(&first.path, 0, what);
+            self.report.first_affected = Some(0);
         }
         Ok(())
     }
 
+    /// Adds the segments that lie in the archive, to be read from there.
+    fn add_archived(
+        &mut self,
+        dir: &Path,
+        stem: &str,
+        segments: &mut Vec<Segment>,
+    ) -> Result<(), StoreError> {
+        for (id, path) in scan::list_away(dir, stem)? {
+            match Stub::read(&path) {
+                Ok(Some(stub)) if !path.exists() => {
+                    let shelf = Some(Arc::clone(&self.shelf));
+                    segments.push(Segment { id, path, header: stub.header, shelf });
+                }
+                Ok(_) => {}
+                Err(e) => self.problem(&path, 0, e.to_string()),
+            }
+        }
+        segments.sort_by_key(|segment| segment.id);
+        Ok(())
+    }
+
+    /// Whether an artifact may lie before the first segment, as far as the index knows.
+    fn known_before(&self, digest: &Digest) -> bool {
+        self.archived && self.index.as_ref().is_none_or(|index| index.knows(digest))
+    }
+
+    /// Whether what comes before the first segment lies in the archive, all of it, and leads here.
+    fn accounted(&self, first: &Segment) -> Result<(), String> {
+        let archived = self.log.as_ref().map(|log| log.archived.as_slice()).unwrap_or_default();
+        let mut by_place: Vec<_> = archived
+            .iter()
+            .filter_map(|a| Some((segment_id(a.file.rsplit('/').next()?, STEM)?, a)))
+            .filter(|(id, _)| *id < first.id)
+            .collect();
+        by_place.sort_by_key(|(id, _)| *id);
+        by_place.dedup_by_key(|(id, _)| *id);
+        let mut reached = 0;
+        for (id, archived) in &by_place {
+            if id.first != reached {
+                return Err(format!(
+                    "earlier segments are missing: none is archived that begins with record {reached}"
+                ));
+            }
+            reached = archived.next;
+        }
+        if by_place.is_empty() || reached != first.header.first {
+            return Err("the journal does not begin with this segment: earlier ones are missing".to_owned());
+        }
+        match by_place.last().and_then(|(_, archived)| archived.chain) {
+            Some(chain) if chain != first.header.chain => {
+                Err("it does not go on from the archived segment before it: their chains differ".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What can be said only when all of the journal of evidence was read.
+    fn ended(&mut self, folder: &Path) {
+        if let Some(index) = self.index.take()
+            && self.end.is_none_or(|end| index.reaches.place > end)
+        {
+            let record = index.reaches.sequence;
+            let what = format!(
+                "the index knows {record} records, which the journal does not have: was it cut off, or replaced by an older one?"
+            );
+            self.problem(&index.path, 0, what);
+        }
+        for ((class, month), (record, path, offset)) in std::mem::take(&mut self.gone) {
+            // An expiry that was begun is ended at the next start.
+            let begun = std::fs::read_dir(folder.join("bodies").join(&class).join(format!("{month:06}")));
+            let begun = begun.is_ok_and(|mut entries| {
+                entries.any(|e| e.is_ok_and(|e| e.path().extension().is_none_or(|x| x != "seg")))
+            });
+            if !begun && !self.buried.contains(&(class.clone(), month)) {
+                let what = format!(
+                    "record {record}: the bodies of {class} {month:06} are gone, and no tombstone says why"
+                );
+                self.problem(&path, offset, what);
+            }
+        }
+    }
+
     fn segment(&mut self, stem: &str, segment: &Segment, next: Option<&Segment>) -> Result<(), StoreError> {
         self.report.segments += 1;
-        let bytes = std::fs::read(&segment.path).map_err(|e| io(&segment.path, e))?;
+        let bytes = match segment.bytes() {
+            Ok(bytes) => bytes,
+            // Of this disk nothing can be said then; of an archive, that this segment is not there as it was.
+            Err(error @ StoreError::Damaged(_)) => {
+                self.problem(&segment.path, 0, error.to_string());
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
         let start = segment.start();
         let mut at = Standing { frame: 0, sequence: start.sequence, chain: Some(start.chain) };
         let mut offset = usize::try_from(start.place.offset).unwrap_or(usize::MAX);
@@ -139,6 +360,8 @@ impl Check<'_> {
                 && frame.sequence == at.sequence
             {
                 at.chain = at.chain.map(|c| next_chain(c, frame.bytes));
+                let end = (offset + frame.bytes.len()) as u64;
+                self.end = Some(Place { segment: segment.id, offset: end });
                 self.step(stem, segment, offset as u64, &frame, &mut at);
                 offset += frame.bytes.len();
                 continue;
@@ -184,10 +407,11 @@ impl Check<'_> {
             FrameType::Record => self.report.records += 1,
             FrameType::Decision => self.report.decisions += 1,
             FrameType::Artifact => self.report.artifacts += 1,
+            FrameType::Proof => self.report.proofs += 1,
             FrameType::Body => {}
         }
         let fits = match frame.kind {
-            FrameType::Record | FrameType::Artifact => stem == STEM,
+            FrameType::Record | FrameType::Artifact | FrameType::Proof => stem == STEM,
             FrameType::Decision => stem != STEM,
             FrameType::Body => false,
         };
@@ -201,36 +425,89 @@ impl Check<'_> {
         let Some(content) = cipher::open(frame, &segment.header.salt, &key) else {
             return self.problem(&segment.path, offset, "the frame cannot be decrypted with its key");
         };
-        if let Err(what) = self.content(keys, frame, content) {
+        let Some(content) = decoded(frame.kind, segment.header.version, content) else {
+            return self.problem(&segment.path, offset, "the frame's content has an unknown encoding");
+        };
+        let place = Place { segment: segment.id, offset };
+        if let Err(what) = self.content(keys, frame, content, (segment, place)) {
             self.problem(&segment.path, offset, what);
         }
     }
 
-    fn content(&mut self, keys: &dyn RecordKeys, frame: &Frame<'_>, content: Vec<u8>) -> Result<(), String> {
+    fn content(
+        &mut self,
+        keys: &dyn RecordKeys,
+        frame: &Frame<'_>,
+        content: Vec<u8>,
+        (segment, place): (&Segment, Place),
+    ) -> Result<(), String> {
+        let index = self.index.as_ref();
         match frame.kind {
             FrameType::Artifact => {
-                self.known.insert(Digest::of(&content));
-                Ok(())
+                let digest = Digest::of(&content);
+                self.known.insert(digest);
+                index.map_or(Ok(()), |index| index.artifact(&digest, place))
             }
             FrameType::Decision => serde_json::from_slice::<Decision>(&content)
                 .map(drop)
                 .map_err(|e| format!("not a decision: {e}")),
+            FrameType::Proof => {
+                let proof = Proof::decode(&content).map_err(|e| e.to_string())?;
+                let found = index.map_or(Ok(()), |index| index.proof(&proof, place));
+                self.proof(segment, place, proof);
+                found
+            }
             FrameType::Record | FrameType::Body => {
                 let (record, body) =
                     decode(frame.sequence, content).ok_or("a record of an unknown format")?;
-                self.record(keys, &record, &body)
+                let found = index.map_or(Ok(()), |index| index.record(record.sequence, place));
+                if let Some(log) = &mut self.log
+                    && let Err(error) = log.record(record.sequence, record.leaf().hash, group_of(&record))
+                {
+                    self.failed = Some(error);
+                }
+                self.record(keys, &record, &body, (segment, place))?;
+                found
             }
         }
     }
 
-    fn record(&mut self, keys: &dyn RecordKeys, record: &StoredRecord, body: &BodyRef) -> Result<(), String> {
-        let missing = record.statuses.iter().find(|s| !self.known.contains(s));
+    fn proof(&mut self, segment: &Segment, place: Place, proof: Proof) {
+        let Some(log) = &mut self.log else { return };
+        match proof {
+            Proof::Batch(batch) => log.batch(&segment.path, place.offset, batch),
+            Proof::Archived(archived) => log.archived.push(archived),
+            Proof::Tombstone(tombstone) => match buried(&tombstone.note) {
+                Some(of) => drop(self.buried.insert(of)),
+                None => self.problem(&segment.path, place.offset, "a tombstone that says nothing readable"),
+            },
+            Proof::Status(_) | Proof::Acknowledged(_) | Proof::Hold(_) | Proof::Release(_) => {}
+        }
+    }
+
+    fn record(
+        &mut self,
+        keys: &dyn RecordKeys,
+        record: &StoredRecord,
+        body: &BodyRef,
+        (segment, place): (&Segment, Place),
+    ) -> Result<(), String> {
+        let missing = record.statuses.iter().find(|s| !self.known.contains(s) && !self.known_before(s));
         if let Some(status) = missing {
             return Err(format!("record {}: the status {status} is not in the journal", record.sequence));
         }
-        let bytes = bodies::read(&self.bodies, keys, record.sequence, body);
+        // What lies in the archive is read when one is given; its digest was compared before it was removed here.
+        if self.archive.is_none() && bodies::lies_away(&self.bodies, body) {
+            self.report.bodies_away += 1;
+            return Ok(());
+        }
+        let bytes = bodies::read(&self.bodies, keys, &self.shelf, record.sequence, body);
         let bytes = bytes.map_err(|e| format!("record {}: its body: {e}", record.sequence))?;
         self.report.bodies += u64::from(bytes.is_some());
+        if let (None, BodyRef::At { class, month, .. }) = (&bytes, body) {
+            let first = (record.sequence, segment.path.clone(), place.offset);
+            self.gone.entry((class.clone(), month.0)).or_insert(first);
+        }
         let Some(kind) = record.kind.message_kind() else {
             return Ok(());
         };

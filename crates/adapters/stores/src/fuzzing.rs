@@ -1,8 +1,11 @@
 //! Ways in for the fuzz targets (`tests/fuzz`): what lies on disk, read without a disk. Only with the feature `fuzzing`,
 //! and no part of this crate's interface.
 
+use truc_evidence::Proof;
+
 use crate::evidence::index;
 use crate::evidence::record_format;
+use crate::journal::content;
 use crate::journal::format::{Parsed, SegmentHeader, parse};
 use crate::journal::scan::find_frame;
 
@@ -37,6 +40,13 @@ pub fn segment(bytes: &[u8]) -> Read {
 pub fn record(content: Vec<u8>) -> Option<usize> {
     let (record, _) = record_format::decode(0, content)?;
     Some(record.header.len() + record.cms.len() + record.local_bytes.len())
+}
+
+/// Reads a frame's content, in a segment of this version, as a proof; tells whether it comes out again as it was.
+pub fn proof(version: u16, content: Vec<u8>) -> Option<bool> {
+    let proof = Proof::decode(&content::decode(version, content)?).ok()?;
+    let again = content::decode(2, content::encode(&proof.encode().ok()?))?;
+    Some(Proof::decode(&again).is_ok_and(|again| again == proof))
 }
 
 /// Reads the values that the index keeps; true when one was readable and comes out again as it was.

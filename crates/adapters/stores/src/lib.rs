@@ -14,8 +14,12 @@ mod fsck;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod heads;
 mod journal;
+mod keeping;
 mod keys;
+#[doc(hidden)]
+pub mod measuring;
 mod options;
 mod spool;
 #[cfg(test)]
@@ -28,7 +32,9 @@ pub use archive::{
 pub use decisions::{Audited, DecisionJournal};
 pub use evidence::EvidenceJournal;
 pub use folder::{DataFolder, FolderError};
-pub use fsck::{FsckReport, Problem, fsck};
+pub use fsck::{FsckOptions, FsckReport, ImprintOf, OutsideHead, Problem, fsck, fsck_with};
+pub use heads::HeadFolder;
+pub use keeping::{ArchiveReader, archived_anything};
 pub use keys::{RecordKey, RecordKeys};
 pub use options::JournalOptions;
 pub use spool::DiskSpool;

@@ -7,6 +7,8 @@ use std::time::Instant;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use truc_evidence::StoreError;
 
+use crate::keeping::ArchiveReader;
+
 /// How a journal uses memory and disk. The defaults suit a node.
 #[derive(Debug, Clone)]
 pub struct JournalOptions {
@@ -20,6 +22,8 @@ pub struct JournalOptions {
     pub(crate) queue: usize,
     /// Records the index may trail by; with more, appends are refused as busy.
     pub(crate) trail: usize,
+    /// Where closed segments lie that are not here any more.
+    pub(crate) archive: Option<ArchiveReader>,
     pub(crate) hooks: Hooks,
 }
 
@@ -31,6 +35,7 @@ impl Default for JournalOptions {
             spare: 16 << 20,
             queue: 4096,
             trail: 100_000,
+            archive: None,
             hooks: Hooks::default(),
         }
     }
@@ -50,6 +55,12 @@ impl JournalOptions {
     #[must_use]
     pub fn sizes(mut self, step: u64, limit: u64) -> Self {
         (self.step, self.segment_limit) = (step.max(4096), limit.max(4096));
+        self
+    }
+    /// Reads segments that lie in an archive.
+    #[must_use]
+    pub fn archive(mut self, archive: ArchiveReader) -> Self {
+        self.archive = Some(archive);
         self
     }
     /// Leaves `bytes` of the disk free.

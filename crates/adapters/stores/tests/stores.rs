@@ -3,15 +3,21 @@
 #![allow(clippy::print_stderr, reason = "what is skipped is said aloud")]
 #![allow(missing_docs, reason = "a test")]
 
+use std::collections::HashSet;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use futures::future::join_all;
+use ring::rand::{SecureRandom as _, SystemRandom};
 use truc_evidence::contract::{self, Sample};
-use truc_evidence::{EvidenceStore as _, Query, StoreError};
-use truc_model::MemberId;
+use truc_evidence::{
+    Acknowledged, AcknowledgedLeaf, EvidenceStore as _, Proof, ProofStore as _, Query, StoreError,
+};
+use truc_log::MemoryTree;
+use truc_message::Leaf;
+use truc_model::{Digest, MemberId, NodeId};
 use truc_stores::{
     DataFolder, DecisionJournal, EvidenceJournal, FolderError, JournalOptions, RecordKey, RecordKeys, fsck,
 };
@@ -64,6 +70,15 @@ async fn evidence_keeps_its_contract_and_outlives_a_restart() {
     let report = fsck(&dir.path().join("data"), Some(&Keys)).unwrap();
     assert_eq!((report.problems.len(), report.records, report.bodies), (0, 11, 8), "{report:?}");
     assert!(report.torn.is_empty());
+}
+
+#[tokio::test]
+async fn proofs_keep_their_contract_and_outlive_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    contract::proofs(&open(dir.path())).await.unwrap();
+    contract::proofs_reopened(&open(dir.path())).await.unwrap();
+    std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+    contract::proofs_reopened(&open(dir.path())).await.unwrap();
 }
 
 #[tokio::test]
@@ -149,7 +164,7 @@ async fn two_hundred_writers_get_sequences_without_a_gap() {
     }
     sequences.sort_unstable();
     assert_eq!(sequences, (0..400).collect::<Vec<u64>>());
-    assert_eq!(store.list(Query::default()).await.unwrap().len(), 200);
+    assert_eq!(store.list(Query::default()).await.unwrap().exchanges.len(), 200);
     drop(store);
     assert_eq!(open(dir.path()).replay(Sample::new(0).unwrap().at).await.unwrap().len(), 400);
     let report = fsck(dir.path(), Some(&Keys)).unwrap();
@@ -172,6 +187,10 @@ async fn child_that_appends_until_it_is_killed() {
             for turn in 0..u64::MAX {
                 let sample = Sample::new(turn * 8 + writer).unwrap();
                 let receipt = store.append(sample.request(&[3; 300]).unwrap(), None).await.unwrap();
+                if turn % 4 == 0 {
+                    store.prove(acknowledged(receipt.sequence)).await.unwrap();
+                    writeln!(out.lock().unwrap(), "\nPROVED {}", receipt.sequence).unwrap();
+                }
                 let mut out = out.lock().unwrap();
                 writeln!(out, "\nACK {} {}", receipt.sequence, sample.request).unwrap();
             }
@@ -180,11 +199,38 @@ async fn child_that_appends_until_it_is_killed() {
     join_all(tasks).await;
 }
 
+/// A proof of which the peer's leaf tells the record.
+fn acknowledged(own: u64) -> Proof {
+    let leaf = Leaf { index: own + 7, hash: Digest::of(&own.to_be_bytes()) };
+    let leaves = vec![AcknowledgedLeaf { own, leaf }];
+    Proof::Acknowledged(Acknowledged { peer: peer(), leaves })
+}
+
+fn peer() -> NodeId {
+    "VN/GOV/G01/ss1".parse().unwrap()
+}
+
+/// Checks that tree and proofs are those of the records.
+async fn fits(store: &EvidenceJournal, proved: &[u64]) {
+    let size = store.log_size().await.unwrap();
+    let mut tree = MemoryTree::default();
+    for sequence in 0..size {
+        tree.push(store.read(sequence).await.unwrap().leaf().hash);
+    }
+    assert_eq!(store.root(size).await.unwrap(), tree.root());
+    let found = store.acknowledged(&peer(), 0, usize::MAX).await.unwrap();
+    let found: HashSet<u64> = found.iter().map(|l| l.own).collect();
+    for own in proved {
+        assert!(found.contains(own), "the proof about {own} is lost");
+    }
+}
+
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_to_kill_9() {
     let rounds: u32 = std::env::var("TRUC_ROUNDS").ok().and_then(|r| r.parse().ok()).unwrap_or(3);
     let dir = tempfile::tempdir().unwrap();
     let mut acknowledged = Vec::new();
+    let mut proved: Vec<u64> = Vec::new();
     for round in 0..rounds {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "child_that_appends_until_it_is_killed", "--nocapture"])
@@ -197,6 +243,7 @@ async fn nothing_acknowledged_is_lost_to_kill_9() {
         let mut read = |acknowledged: &mut Vec<(u64, String)>| match lines.next() {
             Some(line) => {
                 let line = line.unwrap();
+                proved.extend(line.strip_prefix("PROVED ").and_then(|l| l.parse::<u64>().ok()));
                 if let Some((sequence, id)) = line.strip_prefix("ACK ").and_then(|l| l.split_once(' ')) {
                     acknowledged.push((sequence.parse().unwrap(), id.to_owned()));
                 }
@@ -215,6 +262,7 @@ async fn nothing_acknowledged_is_lost_to_kill_9() {
             assert_eq!(store.read(*sequence).await.unwrap().local.request.to_string(), *id);
             assert!(store.body(*sequence).await.unwrap().is_some());
         }
+        fits(&store, &proved).await;
         drop(store);
         let report = fsck(dir.path(), Some(&Keys)).unwrap();
         assert_eq!(report.problems, []);
@@ -242,7 +290,9 @@ async fn a_full_disk_refuses_keeps_promises_and_recovers() {
     let _mounted = Mounted(dir.path());
     let sizes = JournalOptions::default().sizes(1 << 20, 4 << 20).spare(4 << 20);
     let store = EvidenceJournal::open(dir.path(), Arc::new(Keys), sizes).unwrap();
-    let body = vec![9; 100_000];
+    // Nothing that could be compressed.
+    let mut body = vec![0; 100_000];
+    SystemRandom::new().fill(&mut body).unwrap();
     let mut promised = Vec::new();
     for n in 0..5 {
         store.append(Sample::new(n).unwrap().request(b"kept room for").unwrap(), None).await.unwrap();
@@ -256,16 +306,28 @@ async fn a_full_disk_refuses_keeps_promises_and_recovers() {
         }
     };
     assert_eq!(refused, StoreError::Full);
+    // Proofs need room as well; some may find it in what is left of the segment.
+    let mut proved = Vec::new();
+    let refused = loop {
+        match store.prove(acknowledged(proved.len() as u64)).await {
+            Ok(()) => proved.push(proved.len() as u64),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(refused, StoreError::Full);
     assert!(n > 50, "most of the disk was used: {n}");
     assert_eq!(store.reserve(8 << 20).await.unwrap_err(), StoreError::Full);
     for (n, room) in promised {
         store.append(Sample::new(n).unwrap().response(&body).unwrap(), Some(room)).await.unwrap();
     }
     assert!(store.read(0).await.is_ok(), "it goes on answering");
-    assert_eq!(store.list(Query::default()).await.unwrap().len() as u64, n - 10 + 5);
+    assert_eq!(store.list(Query::default()).await.unwrap().exchanges.len() as u64, n - 10 + 5);
     assert!(mount(&["-o", "remount,size=64m"], dir.path()));
     store.append(Sample::new(n).unwrap().request(&body).unwrap(), None).await.unwrap();
     assert_eq!(store.exchange(Sample::new(0).unwrap().request).await.unwrap().len(), 2);
+    proved.push(9999);
+    store.prove(acknowledged(9999)).await.unwrap();
+    fits(&store, &proved).await;
     drop(store);
     let report = fsck(dir.path(), Some(&Keys)).unwrap();
     assert_eq!(report.problems, []);

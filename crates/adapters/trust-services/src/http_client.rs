@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{Method, Request, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -58,11 +58,28 @@ impl HttpClient {
         deadline: Duration,
         limit: usize,
     ) -> Result<Bytes, String> {
+        self.fetch_of_type(url, body, None, deadline, limit).await
+    }
+
+    /// As [`Self::fetch`], for an answer that must say it is of this media type.
+    pub(crate) async fn fetch_of_type(
+        &self,
+        url: &str,
+        body: Option<(&'static str, Bytes)>,
+        expected: Option<&'static str>,
+        deadline: Duration,
+        limit: usize,
+    ) -> Result<Bytes, String> {
         let request = request(url, body)?;
         let exchange = async {
             let answer = self.0.request(request).await.map_err(|e| with_causes(&e))?;
             if answer.status() != StatusCode::OK {
                 return Err(format!("it answered with status {}", answer.status().as_u16()));
+            }
+            if let Some(expected) = expected
+                && !is_of_type(answer.headers(), expected)
+            {
+                return Err(format!("its answer is not {expected}"));
             }
             let body = Limited::new(answer.into_body(), limit).collect().await;
             body.map(http_body_util::Collected::to_bytes).map_err(|e| e.to_string())
@@ -70,6 +87,13 @@ impl HttpClient {
         let in_time = tokio::time::timeout(deadline, exchange).await;
         in_time.unwrap_or_else(|_| Err(format!("no whole answer within {} ms", deadline.as_millis())))
     }
+}
+
+/// Whether the media type is the expected one, whatever parameters it has.
+fn is_of_type(headers: &HeaderMap, expected: &str) -> bool {
+    let stated = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = stated.and_then(|value| value.split(';').next());
+    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case(expected))
 }
 
 fn request(url: &str, body: Option<(&'static str, Bytes)>) -> Result<Request<Full<Bytes>>, String> {

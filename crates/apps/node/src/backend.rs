@@ -6,17 +6,25 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use truc_admin::health::HealthSource;
-use truc_admin::{AdminBackend, AdminCode, AdminFault, Decide, DirectoryStatus, DirectoryView, NodeStatus};
+use truc_admin::{
+    AdminBackend, AdminCode, AdminFault, AuditPart, Decide, DirectoryStatus, DirectoryView, HeadsDocument,
+    HeadsFilter, HoldAnswer, HoldRelease, HoldView, KeepingView, NewHold, NodeStatus,
+};
 use truc_directory::Directory;
 use truc_evidence::container::{self, ExportError};
-use truc_evidence::{EvidenceStore, ExchangeSummary, Query, StoredRecord};
+use truc_evidence::{EvidenceStore, Found, KeyedHash, ProofStore, Query, StoredRecord};
+use truc_keeping::Keeper;
 use truc_exchange::ports::{CurrentDirectory, ServiceFailure};
-use truc_model::{Clock, MessageId, NodeId, SubsystemId, Timestamp};
+use truc_model::{Clock, MemberId, MessageId, NodeId, SubsystemId, Timestamp};
 use truc_policy::{Policy, PolicyEvent, ServiceDefinition};
 use truc_provider::HttpServiceDoor;
 
 use crate::desk::Desk;
 use crate::health::NodeHealth;
+use crate::keeping;
+use crate::person_hashes::PersonHashes;
+use crate::log_head::LogError;
+use crate::witness::{Witness, WitnessError};
 
 /// How long a service may take to give its OpenAPI document to an operator, who waits 30 s at most.
 const DESCRIPTION_WAIT: Duration = Duration::from_secs(20);
@@ -30,8 +38,12 @@ pub(crate) struct Backend {
     pub(crate) directory: Arc<dyn CurrentDirectory>,
     pub(crate) desk: Arc<Desk>,
     pub(crate) evidence: Arc<dyn EvidenceStore>,
+    pub(crate) proofs: Arc<dyn ProofStore>,
+    pub(crate) person_hashes: Arc<PersonHashes>,
     pub(crate) services: Arc<HttpServiceDoor>,
     pub(crate) health: Arc<NodeHealth>,
+    pub(crate) witness: Arc<Witness>,
+    pub(crate) keeper: Arc<Keeper>,
 }
 
 #[async_trait]
@@ -89,8 +101,12 @@ impl AdminBackend for Backend {
         Some(Arc::clone(&self.health) as _)
     }
 
-    async fn evidence_list(&self, query: Query) -> Result<Vec<ExchangeSummary>, AdminFault> {
+    async fn evidence_list(&self, query: Query) -> Result<Found, AdminFault> {
         Ok(self.evidence.list(query).await?)
+    }
+
+    fn person_hashes(&self, text: &str, member: Option<&MemberId>) -> Vec<KeyedHash> {
+        self.person_hashes.of(text, member)
     }
 
     async fn evidence_show(&self, id: MessageId) -> Result<Vec<StoredRecord>, AdminFault> {
@@ -102,11 +118,46 @@ impl AdminBackend for Backend {
     }
 
     async fn evidence_container(&self, id: MessageId) -> Result<Bytes, AdminFault> {
-        let exchange = container::collect(self.evidence.as_ref(), id).await.map_err(not_exported)?;
+        let exchange = container::collect_proved(self.evidence.as_ref(), self.proofs.as_ref(), id).await.map_err(not_exported)?;
         let written = tokio::task::spawn_blocking(move || container::write(&exchange)).await;
         let written = written.map_err(|e| AdminFault::new(AdminCode::Internal, e.to_string()))?;
         Ok(written.map_err(not_exported)?.into())
     }
+
+    async fn holds(&self) -> Result<Vec<HoldView>, AdminFault> {
+        keeping::holds(&self.keeper).await
+    }
+
+    async fn hold(&self, new: NewHold, by: &str) -> Result<HoldAnswer, AdminFault> {
+        keeping::hold(&self.keeper, new, by).await
+    }
+
+    async fn release(&self, release: HoldRelease, by: &str) -> Result<(), AdminFault> {
+        keeping::release(&self.keeper, release, by).await
+    }
+
+    async fn keeping(&self) -> Result<KeepingView, AdminFault> {
+        keeping::state(&self.keeper).await
+    }
+
+    async fn log_heads(&self, filter: HeadsFilter) -> Result<HeadsDocument, AdminFault> {
+        self.witness.gather(filter).await.map_err(not_witnessed)
+    }
+
+    async fn log_audit(&self, peer: NodeId, from: u64) -> Result<AuditPart, AdminFault> {
+        self.witness.audit(self.evidence.as_ref(), peer, from).await.map_err(not_witnessed)
+    }
+}
+
+fn not_witnessed(error: WitnessError) -> AdminFault {
+    let code = match &error {
+        WitnessError::Own(LogError::Store(store)) => return AdminFault::from(store.clone()),
+        WitnessError::Own(_) | WitnessError::Heads(_) => AdminCode::Internal,
+        WitnessError::Unknown(_) => AdminCode::NotFound,
+        // Somebody else does not answer, or not as it should.
+        WitnessError::Link(_) | WitnessError::Registry(_) | WitnessError::NoHead(..) => AdminCode::Busy,
+    };
+    AdminFault::new(code, error.to_string())
 }
 
 fn not_exported(error: ExportError) -> AdminFault {

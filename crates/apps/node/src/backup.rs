@@ -7,7 +7,7 @@ use truc_keystores::Passphrase;
 use truc_model::Clock;
 use truc_stores::{Collection, HeadNumber, Manifest, Stretch, write_archive};
 
-use crate::config::{ClientConnection, NodeConfig};
+use crate::config::{ArchiveSettings, ClientConnection, NodeConfig};
 use crate::error::NodeError;
 
 /// What the file says it is of.
@@ -73,6 +73,7 @@ fn collect(
     }
     if evidence {
         all.folder(&data.join("bodies"))?;
+        all.folder(&data.join("holds"))?;
     }
     all.folder(&directory)?;
     all.folder(&data.join("keys"))?;
@@ -106,6 +107,10 @@ fn named(config: &NodeConfig) -> Vec<&Path> {
     files.extend(config.provider.ca_file.as_deref());
     if let Some(identity) = &config.provider.identity {
         files.extend([identity.certificate_file.as_path(), &identity.key_file]);
+    }
+    if let Some(ArchiveSettings::S3(s3)) = &config.evidence.keeping.archive {
+        files.extend([s3.access_key_file.as_path(), &s3.secret_key_file]);
+        files.extend(s3.ca_file.as_deref());
     }
     if let Some(https) = &config.edge.https {
         files.extend([https.certificate_file.as_path(), &https.key_file]);

@@ -8,7 +8,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use truc_evidence::{
-    EvidenceStore, ExchangeSummary, LocalPart, NewRecord, Query, Receipt, Reservation, Role, StoreError,
+    EvidenceStore, Found, LocalPart, NewRecord, Query, Receipt, Reservation, Role, StoreError,
     StoredRecord,
 };
 use truc_model::{Digest, MessageId, Timestamp};
@@ -90,7 +90,7 @@ impl EvidenceStore for Counted {
         self.store.artifact(digest).await
     }
 
-    async fn list(&self, query: Query) -> Result<Vec<ExchangeSummary>, StoreError> {
+    async fn list(&self, query: Query) -> Result<Found, StoreError> {
         self.store.list(query).await
     }
 

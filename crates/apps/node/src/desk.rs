@@ -13,7 +13,8 @@ use truc_model::{Clock, SubsystemId, Timestamp};
 use truc_policy::{Policy, PolicyEvent};
 
 use crate::error::NodeError;
-use crate::restore::RESTORED;
+use crate::log_head::{LOG_OPENED, OldHead, OpenedLog};
+use crate::restore::{RESTORED, Restoration};
 
 const DIRECTORY_SEEN: &str = "directory.seen";
 
@@ -27,6 +28,10 @@ pub(crate) struct Desk {
     highest: Mutex<Option<HeadRef>>,
     /// When this node last began anew from a backup.
     restored: Option<Timestamp>,
+    /// The log that it began then.
+    new_log: Option<String>,
+    /// The same, once it was said where the old one stood.
+    opened_log: Mutex<Option<OpenedLog>>,
 }
 
 impl Desk {
@@ -39,6 +44,7 @@ impl Desk {
         let decisions = log.replay().await.map_err(NodeError::store("the journal of decisions"))?;
         let mut events = Vec::new();
         let (mut highest, mut restored) = (None, None);
+        let (mut new_log, mut opened_log) = (None, None::<OpenedLog>);
         for decision in decisions {
             if decision.kind == DIRECTORY_SEEN {
                 let seen = serde_json::from_value(decision.payload)
@@ -48,6 +54,15 @@ impl Desk {
             }
             if decision.kind == RESTORED {
                 restored = restored.max(Some(decision.at));
+                let restoration: Restoration = serde_json::from_value(decision.payload)
+                    .map_err(|e| NodeError::Decision(e.to_string()))?;
+                new_log = Some(restoration.log);
+                continue;
+            }
+            if decision.kind == LOG_OPENED {
+                let opened = serde_json::from_value(decision.payload)
+                    .map_err(|e| NodeError::Decision(e.to_string()))?;
+                opened_log = Some(opened);
                 continue;
             }
             match PolicyEvent::from_parts(&decision.kind, &decision.payload) {
@@ -70,7 +85,30 @@ impl Desk {
             one_at_a_time: Mutex::default(),
             highest: Mutex::new(highest),
             restored,
+            opened_log: Mutex::new(opened_log.filter(|opened| new_log.as_ref() == Some(&opened.log))),
+            new_log,
         })
+    }
+
+    /// The log that this node began when it was restored last, with whether its beginning was said already; `None` for a node
+    /// that goes on with its first log.
+    pub(crate) async fn new_log(&self) -> Option<(&str, Option<OpenedLog>)> {
+        Some((self.new_log.as_deref()?, self.opened_log.lock().await.clone()))
+    }
+
+    /// Says where the old log stood, once and for ever.
+    pub(crate) async fn open_log(&self, log: &str, from: Option<OldHead>) -> Result<OpenedLog, NodeError> {
+        let mut opened_log = self.opened_log.lock().await;
+        if let Some(opened) = &*opened_log {
+            return Ok(opened.clone());
+        }
+        let opened = OpenedLog { v: 1, log: log.to_owned(), from };
+        let payload = serde_json::to_value(&opened).map_err(|e| NodeError::Decision(e.to_string()))?;
+        let at = self.clock.now();
+        let decision = Decision { kind: LOG_OPENED.to_owned(), actor: "node".to_owned(), at, payload };
+        self.log.append(decision).await.map_err(NodeError::store("the journal of decisions"))?;
+        *opened_log = Some(opened.clone());
+        Ok(opened)
     }
 
     /// When this node last began anew from a backup, if it ever did.

@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use truc_directory::part;
 use truc_edge::{Document, DocumentError, DocumentQuestion, EdgeEvidence, Wanted, file_name};
 use truc_evidence::container::{self, ExportError, SIZE_LIMIT};
-use truc_evidence::{EvidenceStore, Query, Role, StoreError, StoredRecord};
+use truc_evidence::{EvidenceStore, ProofStore, Query, Role, StoreError, StoredRecord};
 use truc_exchange::ports::CurrentDirectory;
 use truc_model::{MessageId, SubsystemId};
 use zip::write::{SimpleFileOptions, ZipWriter};
@@ -42,6 +42,7 @@ pub(crate) struct NodeEvidence {
     pub(crate) hosted: Vec<SubsystemId>,
     pub(crate) directory: Arc<dyn CurrentDirectory>,
     pub(crate) evidence: Arc<dyn EvidenceStore>,
+    pub(crate) proofs: Arc<dyn ProofStore>,
 }
 
 fn told(error: impl std::fmt::Display) -> DocumentError {
@@ -80,7 +81,7 @@ impl NodeEvidence {
     async fn exchanges(&self, question: &DocumentQuestion) -> Result<Vec<MessageId>, DocumentError> {
         let query = Query { caller_id: Some(question.query_id.clone()), ..Query::default() };
         let found = self.evidence.list(query).await.map_err(stored)?;
-        let mut ids: Vec<MessageId> = found.into_iter().map(|exchange| exchange.id).collect();
+        let mut ids: Vec<MessageId> = found.exchanges.into_iter().map(|exchange| exchange.id).collect();
         ids.extend(self.own_id(&question.query_id).filter(|id| !ids.contains(id)));
         let mut own = Vec::new();
         for id in ids {
@@ -97,7 +98,8 @@ impl NodeEvidence {
         id: MessageId,
         question: &DocumentQuestion,
     ) -> Result<Vec<Document>, DocumentError> {
-        let exchange = container::collect(self.evidence.as_ref(), id).await.map_err(exported)?;
+        let (evidence, proofs) = (self.evidence.as_ref(), self.proofs.as_ref());
+        let exchange = container::collect_proved(evidence, proofs, id).await.map_err(exported)?;
         let stem = file_name(&question.query_id);
         let text = id.to_string();
         // As X-Road, ten characters tell apart what bears one id; the last of an id are random.

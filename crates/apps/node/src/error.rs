@@ -72,6 +72,12 @@ pub enum NodeError {
         /// Why.
         source: truc_evidence::StoreError,
     },
+    /// The log's key cannot be used.
+    #[error("the log: {0}")]
+    Log(#[from] truc_log::NoteError),
+    /// The heads of other logs cannot be read.
+    #[error(transparent)]
+    Heads(#[from] truc_log::HeadStoreError),
     /// A backup cannot be made or restored.
     #[error(transparent)]
     Archive(#[from] truc_stores::ArchiveError),

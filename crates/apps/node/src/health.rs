@@ -2,22 +2,31 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use tokio::task::spawn_blocking;
 use truc_admin::freshness_word;
-use truc_admin::health::{AuthorityHealth, CertificateHealth, DirectoryHealth, Health, HealthSource};
+use truc_admin::health::{
+    AuthorityHealth, CertificateHealth, DirectoryHealth, Health, HealthSource, TimeStampHealth,
+};
 use truc_directory::{Freshness, Usage};
 use truc_directory_sync::DirectoryHandle;
 use truc_exchange::Ground;
 use truc_model::Timestamp;
 use truc_peer::{Connections, Heads};
+use truc_stamping::{AuthorityStanding, Stamper};
 use truc_trust::{AuthorityState, Certificate, ServiceState, Verdict};
 
 use crate::counted::Counts;
+use crate::keeping::KeepingWatch;
 use crate::metrics::{self, Numbers};
 use crate::statuses::{OwnCertificates, SOON};
+use crate::witness::LogAlarms;
+
+/// Records that wait longer than this for a time-stamp are told of.
+const LATE: Duration = Duration::from_secs(600);
 
 /// Reads the state where it is kept; keeps none itself.
 pub(crate) struct NodeHealth {
@@ -26,6 +35,9 @@ pub(crate) struct NodeHealth {
     pub(crate) certificates: Arc<ArcSwap<OwnCertificates>>,
     pub(crate) connections: Connections,
     pub(crate) heads: Heads,
+    pub(crate) log_alarms: LogAlarms,
+    pub(crate) keeping: KeepingWatch,
+    pub(crate) stamper: Arc<Stamper>,
     pub(crate) counts: Counts,
     pub(crate) data_folder: PathBuf,
 }
@@ -39,10 +51,17 @@ impl HealthSource for NodeHealth {
         let own = self.certificates.load();
         let judged: Vec<Judged> = own.iter().map(|(c, _, usage)| self.judge(c, *usage, now)).collect();
         let works = |usage| judged.iter().any(|c| c.usage == usage && c.works());
-        let serving = directory.0 != ServiceState::Expired && works(Usage::Auth) && works(Usage::Sign);
+        let stamps = self.time_stamps(now);
+        let serving = directory.0 != ServiceState::Expired
+            && stamps.0 != ServiceState::Expired
+            && works(Usage::Auth)
+            && works(Usage::Sign);
         let states = authorities.iter().map(|(state, _)| *state).chain(judged.iter().map(Judged::worst));
-        let alarm = if directory.1.alarm { ServiceState::Degraded } else { ServiceState::Fresh };
-        let worst = states.chain([directory.0]).fold(alarm, ServiceState::max);
+        let log_alarms = self.log_alarms.standing();
+        let keeping_alarms = self.keeping.alarms();
+        let alarmed = directory.1.alarm || !log_alarms.is_empty() || !keeping_alarms.is_empty();
+        let alarm = if alarmed { ServiceState::Degraded } else { ServiceState::Fresh };
+        let worst = states.chain([directory.0, stamps.0]).fold(alarm, ServiceState::max);
         Health {
             serving,
             state: worst.as_str().to_owned(),
@@ -50,6 +69,9 @@ impl HealthSource for NodeHealth {
             directory: directory.1,
             authorities: authorities.into_iter().map(|(_, told)| told).collect(),
             certificates: judged.into_iter().map(|judged| judged.told).collect(),
+            time_stamps: Some(stamps.1),
+            log_alarms,
+            keeping_alarms,
         }
     }
 
@@ -62,7 +84,10 @@ impl HealthSource for NodeHealth {
             version: self.directory.current().version(),
             connections: self.connections.count(),
             free: free.map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
+            witnessed: self.log_alarms.confirmed(),
             counts: &self.counts,
+            keeping: self.keeping.clone(),
+            subjects: self.ground.recorder.subjects(),
         })
     }
 }
@@ -105,6 +130,35 @@ impl NodeHealth {
             connected: sync.connected,
             alarm: sync.alarm.is_some() || !conflicts.is_empty(),
             conflicts,
+        };
+        (state, told)
+    }
+
+    /// One authority that is away is no matter as long as another one stamps.
+    fn time_stamps(&self, now: Timestamp) -> (ServiceState, TimeStampHealth) {
+        let stamps = self.stamper.state(now);
+        let away = |authority: &AuthorityStanding| authority.standing.failing_since.is_some();
+        let all_away = !stamps.authorities.is_empty() && stamps.authorities.iter().all(away);
+        let late = stamps.oldest.is_some_and(|age| age > LATE);
+        let state = if stamps.overdue {
+            ServiceState::Expired
+        } else if late || all_away {
+            ServiceState::Degraded
+        } else {
+            ServiceState::Fresh
+        };
+        let told = |authority: AuthorityStanding| AuthorityHealth {
+            name: authority.name,
+            state: authority.state.as_str().to_owned(),
+            answered_at: authority.standing.answered_at,
+            failing_since: authority.standing.failing_since,
+        };
+        let told = TimeStampHealth {
+            state: state.as_str().to_owned(),
+            backlog: stamps.backlog,
+            oldest_seconds: stamps.oldest.map(|age| age.as_secs()),
+            last: stamps.last.map(|last| last.gen_time),
+            authorities: stamps.authorities.into_iter().map(told).collect(),
         };
         (state, told)
     }
@@ -165,12 +219,74 @@ impl NodeHealth {
 mod tests {
     use std::time::Duration;
 
+    use truc_model::Digest;
+    use truc_stamping::{Authorities, HeadSigner, HeadUnsigned, Ports, Settings, Statuses};
+    use truc_testkit::tsa::Tsas;
     use truc_testkit::{Bus, Federation, draft};
+    use truc_trust::KnownStatus;
+    use truc_trust::timestamp::TimeStampAuthority;
 
     use super::*;
 
     const NODE: &str = "VN/GOV/H26/ss1";
     const HOUR: Duration = Duration::from_secs(3600);
+
+    /// Signs no head and knows no authority.
+    struct Nobody;
+
+    impl Authorities for Nobody {
+        fn current(&self) -> Vec<TimeStampAuthority> {
+            vec![]
+        }
+    }
+
+    #[async_trait]
+    impl HeadSigner for Nobody {
+        async fn head(&self, _: u64, _: Digest) -> Result<String, HeadUnsigned> {
+            Err(HeadUnsigned("nobody signs".into()))
+        }
+    }
+
+    #[async_trait]
+    impl Statuses for Nobody {
+        fn newest(&self, _: &truc_model::Fingerprint) -> Option<Arc<KnownStatus>> {
+            None
+        }
+        async fn renew(&self, _: &Certificate, _: &[Certificate]) {}
+    }
+
+    /// A follower that does not run.
+    fn idle(bus: &Bus) -> Arc<Stamper> {
+        let node = bus.node(NODE);
+        let clock = Arc::clone(&node.ground.clock);
+        let ports = Ports {
+            records: Arc::clone(&node.store),
+            proofs: node.memory.clone().unwrap(),
+            source: Arc::new(Tsas::new(Arc::clone(&clock))),
+            authorities: Arc::new(Nobody),
+            heads: Arc::new(Nobody),
+            statuses: Arc::new(Nobody),
+            clock,
+        };
+        Arc::new(Stamper::new(ports, Settings::default(), Digest([1; 32])))
+    }
+
+    #[tokio::test]
+    async fn records_that_wait_for_a_stamp_are_told_of() {
+        let bus = bus().await;
+        let health = of(&bus);
+        let stamps = || health.health().time_stamps.unwrap();
+        assert_eq!((stamps().state.as_str(), stamps().backlog), ("fresh", 0));
+        let call = draft("VN/GOV/H26/mot-cua", "VN/GOV/G01/csdl/tra-cuu");
+        bus.node(NODE).call(call).await.unwrap();
+        health.stamper.look().await.unwrap();
+        assert_eq!((stamps().state.as_str(), stamps().backlog), ("fresh", 2));
+        bus.advance(Duration::from_secs(660));
+        assert_eq!((stamps().state.as_str(), stamps().oldest_seconds), ("degraded", Some(660)));
+        bus.advance(48 * HOUR);
+        assert_eq!(stamps().state, "expired");
+        assert!(!health.health().serving, "new exchanges are refused");
+    }
 
     fn of(bus: &Bus) -> NodeHealth {
         let node = bus.node(NODE);
@@ -182,6 +298,9 @@ mod tests {
             certificates: Arc::new(ArcSwap::from_pointee(certificates)),
             connections: Connections::default(),
             heads: Heads::new(Arc::clone(&node.ground.directory), None),
+            log_alarms: LogAlarms::default(),
+            keeping: KeepingWatch::default(),
+            stamper: idle(bus),
             counts: Counts::default(),
             data_folder: std::env::temp_dir(),
         }

@@ -9,12 +9,13 @@ use truc_keys::KeyLabel;
 use truc_keystores::{FileKeyStore, Passphrase, SecretStore};
 use truc_model::MemberId;
 use truc_peer::Identity;
-use truc_stores::{RecordKey, RecordKeys};
+use truc_stores::{DataFolder, RecordKey, RecordKeys};
 use zeroize::Zeroizing;
 
 use crate::certificates::Certificates;
 use crate::config::NodeConfig;
 use crate::error::NodeError;
+use crate::person_hashes::PersonHashes;
 
 /// Keys under which records lie on disk: one per hosted member and the node's own.
 pub struct Keyring {
@@ -39,7 +40,8 @@ impl RecordKeys for Keyring {
 pub(crate) struct NodeKeys {
     pub(crate) store: Arc<FileKeyStore>,
     pub(crate) record_keys: Arc<Keyring>,
-    pub(crate) index_keys: HashMap<MemberId, IndexKey>,
+    pub(crate) index_keys: HashMap<MemberId, Vec<IndexKey>>,
+    pub(crate) person_hashes: Arc<PersonHashes>,
     pub(crate) certificates: Certificates,
     pub(crate) identity: Arc<Identity>,
 }
@@ -62,7 +64,9 @@ pub fn open_keyring(config: &NodeConfig) -> Result<Keyring, NodeError> {
     };
     let mut members = HashMap::new();
     for member in &config.members {
-        members.insert(member.id.clone(), record_key(format!("evidence-{}-1", dashed(&member.id)))?);
+        let prefix = format!("evidence-{}-", dashed(&member.id));
+        let newest = generations(&keys_folder(config), &prefix)?.first().copied().unwrap_or(1);
+        members.insert(member.id.clone(), record_key(format!("{prefix}{newest}"))?);
     }
     let mut all = HashMap::new();
     // A member that has left the configuration still has records here.
@@ -88,6 +92,49 @@ fn evidence_secrets(folder: &Path) -> Result<Vec<String>, NodeError> {
     Ok(names)
 }
 
+/// The generations of the secret that is called `prefix` and a number, the newest first.
+fn generations(folder: &Path, prefix: &str) -> Result<Vec<u32>, NodeError> {
+    let failed = |e: std::io::Error| NodeError::file(folder, e);
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_suffix(".secret")?.strip_prefix(prefix));
+        // Another member's name may begin with this one's; a generation is digits alone.
+        let digits = number.filter(|n| n.bytes().all(|b| b.is_ascii_digit()));
+        found.extend(digits.and_then(|n| n.parse::<u32>().ok()));
+    }
+    found.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(found)
+}
+
+/// Makes the next generation of a hosted member's evidence and index keys, on a stopped node: new records are written under them, old
+/// ones stay readable and found. Returns its number. Blocks.
+///
+/// # Errors
+/// [`NodeError`]: a node runs on the folder, or the member is not hosted here.
+pub fn rotate_keys(config: &NodeConfig, member: &MemberId) -> Result<u32, NodeError> {
+    if config.member(member).is_none() {
+        return Err(NodeError::file(&config.path, format!("{member} is not a [[member]] of this node")));
+    }
+    if !config.data_folder.join("FORMAT").exists() {
+        return Err(NodeError::file(&config.data_folder, "is not a node's data folder"));
+    }
+    let _folder = DataFolder::open(&config.data_folder)?;
+    let (folder, dashed) = (keys_folder(config), dashed(member));
+    let passphrase = Passphrase::from_file(&config.passphrase_file)?;
+    let secrets = SecretStore::new(&folder, &passphrase);
+    let prefixes = [format!("evidence-{dashed}-"), format!("index-{dashed}-")];
+    let mut newest = 1;
+    for prefix in &prefixes {
+        newest = newest.max(generations(&folder, prefix)?.first().copied().unwrap_or(1));
+    }
+    let next = newest.saturating_add(1);
+    for prefix in &prefixes {
+        secrets.secret(&KeyLabel::new(&format!("{prefix}{next}"))?)?;
+    }
+    Ok(next)
+}
+
 /// Opens every key and certificate that the configuration names. Blocks.
 pub(crate) fn open(config: &NodeConfig) -> Result<NodeKeys, NodeError> {
     let record_keys = Arc::new(open_keyring(config)?);
@@ -97,13 +144,22 @@ pub(crate) fn open(config: &NodeConfig) -> Result<NodeKeys, NodeError> {
     let store = Arc::new(FileKeyStore::open(&folder, &passphrase)?);
     let mut index_keys = HashMap::new();
     for member in &config.members {
-        let name = format!("index-{}-1", dashed(&member.id));
-        let secret = secrets.secret(&KeyLabel::new(&name)?)?;
-        index_keys.insert(member.id.clone(), IndexKey::new(name, &secret));
+        let prefix = format!("index-{}-", dashed(&member.id));
+        let mut numbers = generations(&folder, &prefix)?;
+        if numbers.is_empty() {
+            numbers.push(1);
+        }
+        let key = |number: u32| -> Result<IndexKey, NodeError> {
+            let name = format!("{prefix}{number}");
+            Ok(IndexKey::new(name.clone(), &*secrets.secret(&KeyLabel::new(&name)?)?))
+        };
+        let keys = numbers.into_iter().map(key).collect::<Result<Vec<_>, _>>()?;
+        index_keys.insert(member.id.clone(), keys);
     }
     let certificates = Certificates::read(config, &store)?;
     let identity = Arc::new(Identity::new(&certificates.auth_chain(), &auth_key(&certificates, &store)?)?);
-    Ok(NodeKeys { store, record_keys, index_keys, certificates, identity })
+    let person_hashes = Arc::new(PersonHashes::open(config)?);
+    Ok(NodeKeys { store, record_keys, index_keys, person_hashes, certificates, identity })
 }
 
 /// The auth key as the TLS acceptor needs it.
@@ -115,7 +171,7 @@ pub(crate) fn auth_key(
     store.pkcs8(label).ok_or_else(|| NodeError::NoKey(label.clone()))
 }
 
-fn dashed(member: &MemberId) -> String {
+pub(crate) fn dashed(member: &MemberId) -> String {
     // A key label has fewer characters than an identifier: what it cannot hold is written as its code point.
     let mut out = String::new();
     for c in member.as_str().chars() {

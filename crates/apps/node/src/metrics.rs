@@ -3,13 +3,17 @@
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{Atomic, Gauge};
 use prometheus_client::registry::Registry;
-use truc_admin::health::Health;
+use truc_admin::health::{AuthorityHealth, Health, TimeStampHealth};
+use truc_evidence::SubjectCounts;
 use truc_model::Timestamp;
+use truc_policy::NoSubject;
 
 use crate::counted::Counts;
+use crate::keeping::KeepingWatch;
 
 type Labels = Vec<(&'static str, String)>;
 
@@ -23,7 +27,13 @@ pub(crate) struct Numbers<'a> {
     pub(crate) connections: usize,
     /// Free bytes of the data folder's disk.
     pub(crate) free: Option<u64>,
+    /// The newest head of the own log that the registry confirmed: its size, and when.
+    pub(crate) witnessed: Option<(u64, Timestamp)>,
     pub(crate) counts: &'a Counts,
+    /// How evidence is kept.
+    pub(crate) keeping: KeepingWatch,
+    /// How often requests named their subject where their service says it is.
+    pub(crate) subjects: SubjectCounts,
 }
 
 /// OpenMetrics text; every name begins with `truc_`.
@@ -61,10 +71,25 @@ pub(crate) fn text(numbers: &Numbers<'_>) -> String {
     let ages = health.certificates.iter().filter_map(|c| Some((named(c), age(c.status_this_update?))));
     page.many("certificate_status_age_seconds", "Since the status that the node carries was true", ages);
 
+    if let Some(stamps) = &health.time_stamps {
+        page.time_stamps(stamps, now);
+    }
     page.whole("peer_connections", "Open connections to other nodes", signed(numbers.connections as u64));
     if let Some(free) = numbers.free {
         page.whole("disk_free_bytes", "Free on the data folder's disk", signed(free));
     }
+    page.subjects(&numbers.subjects);
+    let alarms = signed(health.log_alarms.len() as u64);
+    page.whole("log_alarms", "Logs, this node's own or another's, that are not what they were", alarms);
+    if let Some((size, at)) = numbers.witnessed {
+        page.whole(
+            "log_witnessed_size",
+            "Records under the newest head that the registry holds",
+            signed(size),
+        );
+        page.one("log_witnessed_age_seconds", "Since the registry confirmed a head of the own log", age(at));
+    }
+    page.keeping(&numbers.keeping, now);
     numbers.counts.register(&mut page.0);
     let mut text = String::new();
     if let Err(error) = encode(&mut text, &page.0) {
@@ -80,6 +105,46 @@ fn signed(number: u64) -> i64 {
 struct Page(Registry);
 
 impl Page {
+    /// Where evidence lies, and whether it is kept as configured.
+    fn keeping(&mut self, watch: &KeepingWatch, now: Timestamp) {
+        self.whole("disk_nearly_full", "Whether less of the disk is free than alarm-free", i64::from(watch.low()));
+        let Some(state) = watch.state() else { return };
+        let failing = i64::from(state.failing.is_some());
+        self.whole("keeping_failing", "Whether the last round of archiving and expiry failed", failing);
+        if let Some(at) = state.well_at {
+            let age = now.since(at).as_secs_f64();
+            self.one("keeping_well_age_seconds", "Since a round of archiving and expiry went well", age);
+        }
+        self.whole("archive_waiting_segments", "Closed segments not in the archive yet", signed(state.waiting));
+        self.whole("archive_waiting_bytes", "Their bytes", signed(state.waiting_bytes));
+        self.whole("archive_moved_segments", "Segments archived since the start", signed(state.moved));
+        self.whole("bodies_expired_months", "Classes and months that expired since the start", signed(state.expired));
+        self.whole("holds", "Legal holds in force", signed(state.holds));
+    }
+
+    fn time_stamps(&mut self, stamps: &TimeStampHealth, now: Timestamp) {
+        self.state("time_stamp_state", "Time-stamps: fresh, degraded or expired", [(vec![], &*stamps.state)]);
+        self.whole("time_stamp_backlog_records", "Records without a time-stamp", signed(stamps.backlog));
+        let oldest = stamps.oldest_seconds.unwrap_or(0) as f64;
+        self.one("time_stamp_oldest_seconds", "How long the oldest of them has waited", oldest);
+        if let Some(last) = stamps.last {
+            self.one("time_stamp_age_seconds", "Since the newest token was made", now.since(last).as_secs_f64());
+        }
+        let named = |a: &AuthorityHealth| vec![("authority", a.name.clone())];
+        let states = stamps.authorities.iter().map(|a| (named(a), &*a.state));
+        self.state("time_stamp_authority_state", "A time-stamp authority, as this node's own requests went", states);
+    }
+
+    /// Says why there was none, and nothing of whom.
+    fn subjects(&mut self, counts: &SubjectCounts) {
+        let family = Family::<Labels, Counter>::default();
+        let none = NoSubject::ALL.iter().map(|why| why.as_str()).zip(counts.none);
+        for (result, count) in [("found", counts.found)].into_iter().chain(none) {
+            family.get_or_create(&vec![("result", result.to_owned())]).inc_by(count);
+        }
+        self.0.register("subjects", "Requests to services that say where their data subject is", family);
+    }
+
     fn one(&mut self, name: &str, help: &str, value: f64) {
         let gauge = Gauge::<f64, AtomicU64>::default();
         gauge.set(value);
@@ -153,10 +218,34 @@ mod tests {
             directory,
             authorities: vec![authority],
             certificates: vec![],
+            time_stamps: Some(TimeStampHealth {
+                state: "degraded".into(),
+                backlog: 12,
+                oldest_seconds: Some(700),
+                last: Some(now.minus(std::time::Duration::from_secs(60))),
+                authorities: vec![AuthorityHealth {
+                    name: "TSA".into(),
+                    state: "expired".into(),
+                    answered_at: None,
+                    failing_since: Some(now),
+                }],
+            }),
+            log_alarms: vec!["the log x was changed".into()],
+            keeping_alarms: vec![],
         };
         let counts = Counts::default();
-        let numbers =
-            Numbers { health, now, version: 7, connections: 3, free: Some(1 << 30), counts: &counts };
+        let subjects = SubjectCounts { found: 5, none: [0, 1, 0, 0] };
+        let numbers = Numbers {
+            health,
+            now,
+            version: 7,
+            connections: 3,
+            free: Some(1 << 30),
+            witnessed: Some((12, now)),
+            counts: &counts,
+            keeping: KeepingWatch::default(),
+            subjects,
+        };
         let text = text(&numbers);
         for line in [
             "truc_serving 1",
@@ -166,8 +255,19 @@ mod tests {
             "truc_registry_connected 0",
             "truc_ocsp_state{authority=\"CA \\\"thử\\\"\",state=\"fresh\"} 1",
             "truc_ocsp_answer_age_seconds{authority=\"CA \\\"thử\\\"\"} 5.0",
+            "truc_time_stamp_state{state=\"degraded\"} 1",
+            "truc_time_stamp_backlog_records 12",
+            "truc_time_stamp_oldest_seconds 700.0",
+            "truc_time_stamp_age_seconds 60.0",
+            "truc_time_stamp_authority_state{authority=\"TSA\",state=\"expired\"} 1",
             "truc_peer_connections 3",
             "truc_disk_free_bytes 1073741824",
+            "truc_log_alarms 1",
+            "truc_disk_nearly_full 0",
+            "truc_log_witnessed_size 12",
+            "truc_log_witnessed_age_seconds 0.0",
+            "truc_subjects_total{result=\"found\"} 5",
+            "truc_subjects_total{result=\"several\"} 1",
             "# EOF",
         ] {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");

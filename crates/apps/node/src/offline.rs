@@ -2,17 +2,30 @@
 
 use std::sync::Arc;
 
-use truc_evidence::EvidenceStore;
-use truc_stores::{DataFolder, EvidenceJournal, JournalOptions};
+use tokio::runtime::Handle;
+use truc_admin::{HeadsDocument, KeepingView};
+use truc_evidence::{Batch, EvidenceStore, KeyedHash, ProofStore};
+use truc_keys::Signer as _;
+use truc_keystores::{FileKeyStore, Passphrase};
+use truc_log::{Checkpoint, Head, NoteKey, log_origin};
+use truc_model::Digest;
+use truc_stores::{
+    ArchiveReader, DataFolder, DecisionJournal, EvidenceJournal, FsckOptions, OutsideHead, RecordKeys,
+};
 pub use truc_stores::{FsckReport, Problem};
+use truc_trust::timestamp::TimeStampToken;
 
 use crate::config::NodeConfig;
 use crate::error::NodeError;
-use crate::keyring::open_keyring;
+use crate::keeping;
+use crate::keyring::{keys_folder, open_keyring};
+use crate::log_head::{LOG_OPENED, OpenedLog};
+use crate::person_hashes::PersonHashes;
 
 /// A stopped node's evidence. The folder stays locked while this lives, so the node cannot start meanwhile.
 pub struct OfflineEvidence {
     journal: EvidenceJournal,
+    person_hashes: PersonHashes,
     // Declared last: the lock is given back when the journal is closed.
     _folder: DataFolder,
 }
@@ -26,24 +39,110 @@ impl OfflineEvidence {
         must_be_there(config)?;
         let folder = DataFolder::open(&config.data_folder)?;
         let keys = Arc::new(open_keyring(config)?);
-        let journal = EvidenceJournal::open(folder.path(), keys, JournalOptions::default());
-        Ok(Self { journal: journal.map_err(NodeError::store("evidence"))?, _folder: folder })
+        let archive = keeping::archive(config)?;
+        let options =
+            keeping::options(&config.evidence.keeping, archive.as_ref(), Handle::try_current().ok());
+        let journal = EvidenceJournal::open(folder.path(), keys, options);
+        let person_hashes = PersonHashes::open(config)?;
+        Ok(Self { journal: journal.map_err(NodeError::store("evidence"))?, person_hashes, _folder: folder })
+    }
+
+    /// An officer, a dossier or a subject as the records may hold them.
+    pub fn person_hashes(&self, text: &str) -> Vec<KeyedHash> {
+        self.person_hashes.of(text, None)
     }
 
     /// What was recorded.
     pub fn store(&self) -> &dyn EvidenceStore {
         &self.journal
     }
+
+    /// What is kept where, and until when.
+    ///
+    /// # Errors
+    /// [`NodeError::Store`] when the disk refuses.
+    pub async fn keeping(&self, config: &NodeConfig) -> Result<KeepingView, NodeError> {
+        let view = keeping::view(&self.journal, &config.evidence.keeping.retention).await;
+        view.map_err(NodeError::store("evidence"))
+    }
+
+    /// What was proved of it.
+    pub fn proofs(&self) -> &dyn ProofStore {
+        &self.journal
+    }
 }
 
-/// Checks every journal of a stopped node byte by byte and changes nothing. Blocks on disk and key derivation.
+/// Checks every journal of a stopped node byte by byte, its log against its batches, and both against the heads that others hold,
+/// and changes nothing. `with_archive` reads archived segments too, else their leaves are taken from the tree's own files. Blocks on disk
+/// and key derivation.
 ///
 /// # Errors
-/// [`NodeError`] when a node runs on the folder or it cannot be read at all; what is wrong inside is in the report.
-pub fn fsck(config: &NodeConfig) -> Result<FsckReport, NodeError> {
+/// [`NodeError`] when a node runs on the folder or it cannot be read at all, or when a head is not signed with the node's log key; what
+/// is wrong inside is in the report.
+pub fn fsck(
+    config: &NodeConfig,
+    heads: Option<&HeadsDocument>,
+    with_archive: bool,
+) -> Result<FsckReport, NodeError> {
     must_be_there(config)?;
     let keys = open_keyring(config)?;
-    truc_stores::fsck(&config.data_folder, Some(&keys)).map_err(NodeError::store("the journals"))
+    let log_keys = log_keys(config, &keys)?;
+    let heads = heads.map_or_else(|| Ok(Vec::new()), |told| outside(config, told, &log_keys))?;
+    let archive = if with_archive { keeping::archive(config)? } else { None };
+    let archive = archive.zip(Handle::try_current().ok());
+    let archive = archive.map(|(store, runtime)| ArchiveReader::new(store, runtime));
+    let options = FsckOptions { keys: Some(&keys), log_keys, imprint: Some(&imprint), heads, archive };
+    truc_stores::fsck_with(&config.data_folder, &options).map_err(NodeError::store("the journals"))
+}
+
+/// The names of the node's logs, the one in force last, with the key that signs their heads.
+fn log_keys(config: &NodeConfig, keys: &dyn RecordKeys) -> Result<Vec<NoteKey>, NodeError> {
+    let store = FileKeyStore::open(&keys_folder(config), &Passphrase::from_file(&config.passphrase_file)?)?;
+    let label = &config.log_key;
+    let key = store.key(label).ok_or_else(|| NodeError::NoKey(label.clone()))?;
+    let decisions = DecisionJournal::audit(&config.data_folder, "decisions", keys);
+    let decisions = decisions.map_err(NodeError::store("decisions"))?;
+    let opened = decisions.into_iter().filter(|d| d.decision.kind == LOG_OPENED);
+    let opened = opened.filter_map(|d| serde_json::from_value::<OpenedLog>(d.decision.payload).ok());
+    let names = std::iter::once(log_origin(&config.node, None))
+        .chain(opened.map(|opened| log_origin(&config.node, Some(&opened.log))));
+    let named = names.map(|name| NoteKey::new(&name, &key.public_key));
+    named.collect::<Result<_, _>>().map_err(|e| NodeError::file(&config.data_folder, e.to_string()))
+}
+
+/// What a batch's token is over.
+fn imprint(batch: &Batch) -> Result<Digest, String> {
+    let token = TimeStampToken::read(&batch.token).map_err(|e| e.to_string())?;
+    if token.gen_time() != batch.gen_time {
+        return Err(format!("it was made at {}, not at {}", token.gen_time(), batch.gen_time));
+    }
+    token.imprint().ok_or_else(|| "it is not over a SHA-256 digest".to_owned())
+}
+
+/// Every head that is told, each signed with the node's own key: nobody else can make one up.
+fn outside(
+    config: &NodeConfig,
+    told: &HeadsDocument,
+    keys: &[NoteKey],
+) -> Result<Vec<OutsideHead>, NodeError> {
+    let mut heads = Vec::new();
+    for (witness, log) in told.witnesses.iter().flat_map(|w| w.logs.iter().map(move |log| (&w.witness, log)))
+    {
+        let Some(key) = keys.iter().find(|key| key.name() == log.log) else { continue };
+        let alarms = log.alarms.iter().flat_map(|alarm| [&alarm.held, &alarm.shown]);
+        for held in std::iter::once(&log.newest).chain(&log.days).chain(alarms) {
+            let head = Head::verify(&held.note, key).map_err(|why| {
+                NodeError::file(
+                    &config.data_folder,
+                    format!("a head that {witness} holds cannot be compared: {why}"),
+                )
+            })?;
+            let Checkpoint { origin, size, root, .. } = head.checkpoint().clone();
+            let source = format!("{witness} ({})", held.at);
+            heads.push(OutsideHead { source, origin, size, root });
+        }
+    }
+    Ok(heads)
 }
 
 /// Opening would make a folder where there is none: right for a node that starts, wrong for one that is to be read.
@@ -82,12 +181,12 @@ mod tests {
         let mut config = init(&options).unwrap().config;
         {
             let evidence = OfflineEvidence::open(&config).unwrap();
-            assert_eq!(evidence.store().list(Query::default()).await.unwrap(), []);
+            assert_eq!(evidence.store().list(Query::default()).await.unwrap().exchanges, []);
             let message = OfflineEvidence::open(&config).err().unwrap().to_string();
             assert!(message.contains("in use"), "{message}");
-            assert!(fsck(&config).is_err(), "nor is it checked while it is in use");
+            assert!(fsck(&config, None, false).is_err(), "nor is it checked while it is in use");
         }
-        assert_eq!(fsck(&config).unwrap().problems, []);
+        assert_eq!(fsck(&config, None, false).unwrap().problems, []);
         config.data_folder = dir.path().join("elsewhere");
         assert!(OfflineEvidence::open(&config).is_err() && !config.data_folder.exists());
     }

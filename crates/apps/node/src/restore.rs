@@ -130,6 +130,7 @@ mod tests {
 
     use truc_directory::HeadRef;
     use truc_directory_sync::HighestSeen as _;
+    use truc_log::Head;
     use truc_model::{Digest, ManualClock};
     use truc_stores::{DecisionJournal, EvidenceJournal, JournalOptions};
 
@@ -138,6 +139,7 @@ mod tests {
     use crate::desk::Desk;
     use crate::init::{InitOptions, init};
     use crate::keyring::open_keyring;
+    use crate::log_head::{LogSigner, OldHead};
 
     fn new_node(folder: PathBuf) -> NodeConfig {
         let options = InitOptions {
@@ -212,11 +214,31 @@ mod tests {
             let (_lock, desk_1, began) = desk(&config, &clock).await;
             assert_eq!((began, desk_1.restored()), (Some(clock.now()), Some(clock.now())));
             assert_eq!(desk_1.highest().await.unwrap(), Some(head(7)));
+            // What the new log says of the old one is said once.
+            assert_eq!(desk_1.new_log().await, Some((&*mark.log, None)));
+            let old = OldHead { size: 12, root: Digest([3; 32]) };
+            let opened = desk_1.open_log(&mark.log, made.with_evidence.then_some(old)).await.unwrap();
+            assert_eq!(desk_1.open_log(&mark.log, None).await.unwrap(), opened);
             drop((desk_1, _lock));
             let first = clock.now();
             clock.advance(std::time::Duration::from_secs(60));
             let (_lock, desk_2, began) = desk(&config, &clock).await;
             assert_eq!((began, desk_2.restored()), (None, Some(first)), "remembered, and not begun again");
+            assert_eq!(desk_2.new_log().await, Some((&*mark.log, Some(opened.clone()))));
+            let passphrase = Passphrase::from_file(&config.passphrase_file).unwrap();
+            let store = truc_keystores::FileKeyStore::open(&config.key_folder(), &passphrase).unwrap();
+            let signs = LogSigner::new(&config.node, Some(&opened), Arc::new(store), config.log_key.clone());
+            let signs = signs.unwrap();
+            let text = signs.sign(13, Digest([4; 32])).await.unwrap();
+            assert_eq!(text, signs.sign(13, Digest([4; 32])).await.unwrap(), "a head has one form");
+            let read = Head::verify(&text, signs.key()).unwrap();
+            assert_eq!(read.checkpoint().origin, format!("NODE:VN/GOV/H26/ss1/log-{}", mark.log));
+            let from = if made.with_evidence {
+                "restored-from 12 AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM="
+            } else {
+                "restored-from unknown"
+            };
+            assert_eq!(read.checkpoint().extensions, [from]);
         }
     }
 

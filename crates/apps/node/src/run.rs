@@ -4,22 +4,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use truc_admin::{TokenEntry, TokenTable};
 use truc_directory::{Anchor, Directory};
-use truc_directory_sync::{DirectoryHandle, DirectorySync, PeerOffers, SyncConfig};
+use truc_directory_sync::{DirectoryHandle, DirectorySync, PeerOffers, SyncConfig, WitnessClient};
 use truc_edge::{EdgeConfig, EdgeDirectory, EdgeDoors, EdgePorts};
-use truc_evidence::{DecisionLog, EvidenceStore, OpenRequest, Recorder, Role as Half};
+use truc_evidence::{
+    DecisionLog, EvidenceStore, OpenRequest, ProofStore, Recorder, Role as Half, SegmentStore,
+};
 use truc_exchange::ports::{CurrentDirectory, ProviderSide};
 use truc_exchange::{Consumer, Ground, Provider, Sealing};
+use truc_keeping::Keeper;
+use truc_log::HeadStore;
 use truc_message::Spool;
 use truc_model::{Clock, SubsystemId};
 use truc_peer::{Connections, Heads, PeerDoor, PeerDoorConfig, PeerLinks};
 use truc_provider::{HttpServiceDoor, ProviderConfig};
-use truc_stores::{DataFolder, DecisionJournal, DiskSpool, EvidenceJournal, JournalOptions};
+use truc_stamping::Stamper;
+use truc_stores::{DataFolder, DecisionJournal, DiskSpool, EvidenceJournal, HeadFolder};
 use truc_trust::{OwnStatuses, StatusPolicy, Verifier};
 use truc_trust_services::{FetchLimits, OcspHttp};
 use zeroize::Zeroizing;
@@ -35,12 +41,16 @@ use crate::edge_tls::EdgeTls;
 use crate::enrolment::Renewing;
 use crate::error::NodeError;
 use crate::health::NodeHealth;
+use crate::keeping::{self, KeepingWatch};
 use crate::keyring::{self, NodeKeys};
+use crate::log_head::{self, OwnLog};
 use crate::peer_heads;
 use crate::status_shelf::StatusShelf;
 use crate::statuses::{StatusKeeper, Told};
 use crate::succession::Successions;
+use crate::time_stamping::{LateGround, Parts, Stamps};
 use crate::upkeep::{Abandoned, cut_untrusted};
+use crate::witness::{self, LogAlarms, Witness};
 
 /// Most bytes of bodies in the spool at once; what the disk has free bounds them before.
 const SPOOL_LIMIT: u64 = 256 << 30;
@@ -71,11 +81,20 @@ pub async fn run(
     held.desk.restored().into_iter().for_each(|at| node.ground.recorder.restored(at));
     let open = node.ground.recorder.restore().await.map_err(NodeError::store("evidence"))?;
     let open = node.close_interrupted(open).await;
+    node.stamper.look().await.map_err(NodeError::store("evidence"))?;
     let doors = Doors::bind(&config).await?;
     ready(doors.addresses);
     let kept = tokio::spawn(shelf.run(shutdown.clone()));
+    // Until the doors are shut: exchanges under way may wait for a stamp, and hear acknowledgements.
+    let (stamper, unstamped) = (Arc::clone(&node.stamper), CancellationToken::new());
+    let stamping = {
+        let stop = unstamped.clone();
+        tokio::spawn(async move { stamper.run(stop).await })
+    };
     let result = node.serve(doors, open, &config, &held, handle, shutdown.clone()).await;
     shutdown.cancel();
+    unstamped.cancel();
+    stamping.await?;
     kept.await?;
     sync.stop().await;
     result
@@ -87,31 +106,60 @@ struct Held {
     _folder: DataFolder,
     keys: NodeKeys,
     evidence: Arc<dyn EvidenceStore>,
+    /// What is proved of the same records.
+    proofs: Arc<dyn ProofStore>,
     counts: Counts,
     desk: Arc<Desk>,
+    anchor: Anchor,
+    /// The log over the records, and its signer.
+    log: Arc<OwnLog>,
+    /// Heads of other nodes' logs.
+    heads: Arc<dyn HeadStore>,
+    /// Who moves segments to the archive and lets bodies expire.
+    keeper: Arc<Keeper>,
 }
 
 impl Held {
     async fn open(config: &NodeConfig, clock: &Arc<dyn Clock>) -> Result<Self, NodeError> {
         let opening = config.clone();
+        let runtime = Handle::current();
         let opened = spawn_blocking(move || {
             let folder = DataFolder::open(&opening.data_folder)?;
             let keys = keyring::open(&opening)?;
             let record_keys = Arc::clone(&keys.record_keys) as Arc<dyn truc_stores::RecordKeys>;
-            let evidence =
-                EvidenceJournal::open(folder.path(), Arc::clone(&record_keys), JournalOptions::default())
-                    .map_err(NodeError::store("evidence"))?;
+            let archive = keeping::archive(&opening)?;
+            let options = keeping::options(&opening.evidence.keeping, archive.as_ref(), Some(runtime));
+            let evidence = EvidenceJournal::open(folder.path(), Arc::clone(&record_keys), options)
+                .map_err(NodeError::store("evidence"))?;
             let decisions = DecisionJournal::open(folder.path(), "decisions", record_keys)
                 .map_err(NodeError::store("the journal of decisions"))?;
-            Ok::<_, NodeError>((folder, keys, evidence, decisions))
+            let heads = HeadFolder::open(&folder.part("heads"))?;
+            let file = &opening.anchor_file;
+            let anchor = std::fs::read(file).map_err(|e| NodeError::file(file, e))?;
+            let anchor = Anchor::parse(&anchor).map_err(|e| NodeError::file(file, e))?;
+            Ok::<_, NodeError>((folder, keys, Arc::new(evidence), decisions, heads, anchor, archive))
         });
-        let (folder, keys, evidence, decisions) = opened.await??;
+        let (folder, keys, evidence, decisions, heads, anchor, archive) = opened.await??;
         let decisions: Arc<dyn DecisionLog> = Arc::new(decisions);
         crate::restore::begin(&config.data_folder, decisions.as_ref(), clock.as_ref()).await?;
         let desk = Arc::new(Desk::open(decisions, Arc::clone(clock), hosted(config)).await?);
         let counts = Counts::default();
-        let evidence = Arc::new(Counted { store: Arc::new(evidence), counts: counts.clone() });
-        Ok(Self { _folder: folder, keys, evidence, counts, desk })
+        let proofs = Arc::clone(&evidence) as Arc<dyn ProofStore>;
+        let segments = Arc::clone(&evidence) as Arc<dyn SegmentStore>;
+        let evidence = Arc::new(Counted { store: evidence, counts: counts.clone() });
+        let log = Arc::new(log_head::own_log(config, &keys, &desk, &anchor, Arc::clone(&proofs)).await?);
+        let heads = Arc::new(heads);
+        let keeper = keeping::Parts {
+            settings: &config.evidence.keeping,
+            archive,
+            segments,
+            evidence: Arc::clone(&evidence) as _,
+            proofs: Arc::clone(&proofs),
+            log: Arc::clone(&log),
+            clock: Arc::clone(clock),
+        }
+        .keeper();
+        Ok(Self { _folder: folder, keys, evidence, proofs, counts, desk, anchor, log, heads, keeper })
     }
 }
 
@@ -124,11 +172,7 @@ async fn follow_registry(
     held: &Held,
     clock: &Arc<dyn Clock>,
 ) -> Result<(DirectoryHandle, DirectorySync), NodeError> {
-    let file = config.anchor_file.clone();
-    let text = spawn_blocking(move || std::fs::read(&file)).await?;
-    let text = text.map_err(|e| NodeError::file(&config.anchor_file, e))?;
-    let anchor = Anchor::parse(&text).map_err(|e| NodeError::file(&config.anchor_file, e))?;
-    let sync = SyncConfig::new(config.data_folder.join("directory"), anchor);
+    let sync = SyncConfig::new(config.data_folder.join("directory"), held.anchor.clone());
     Ok(DirectorySync::start(sync, Arc::clone(&held.desk) as _, Arc::clone(clock)).await?)
 }
 
@@ -150,11 +194,15 @@ impl EdgeDirectory for InForce {
 /// Both halves with everything they stand on.
 struct Node {
     ground: Arc<Ground>,
+    /// Has the records stamped.
+    stamper: Arc<Stamper>,
     consumer: Arc<Consumer>,
     provider: Arc<Provider>,
     links: Arc<PeerLinks>,
     /// Where the directory heads of other nodes are compared, for both directions.
     heads: Heads,
+    /// Where the heads of logs are shown and judged.
+    witness: Arc<Witness>,
     /// Where bodies wait that are too big for memory.
     spool: Arc<dyn Spool>,
     connections: Connections,
@@ -182,7 +230,19 @@ impl Node {
         let policy =
             StatusPolicy { freshness: config.trust.status_freshness, grace: config.trust.status_grace };
         let keys = &held.keys;
-        let recorder = Recorder::new(Arc::clone(&held.evidence), Arc::clone(clock), keys.index_keys.clone());
+        let kept = &config.evidence;
+        let recorder = Recorder::new(Arc::clone(&held.evidence), Arc::clone(clock), keys.index_keys.clone())
+            .keeping(kept.consumer_bodies, kept.consumer_retention.clone());
+        let late = LateGround::default();
+        let parts = Parts {
+            config,
+            records: Arc::clone(&held.evidence),
+            log: Arc::clone(&held.log),
+            directory: Arc::clone(&directory) as _,
+            clock: Arc::clone(clock),
+            ground: late.clone(),
+        };
+        let stamper = parts.stamper();
         let ground = Arc::new(Ground {
             me: config.node.clone(),
             clock: Arc::clone(clock),
@@ -194,7 +254,9 @@ impl Node {
                 keys.certificates.seals.clone(),
                 Arc::clone(&own),
             ),
+            time_stamps: Arc::new(Stamps { stamper: Arc::clone(&stamper), clock: Arc::clone(clock) }),
         });
+        late.is(&ground);
         let connections = Connections::default();
         let as_current = Arc::clone(&directory) as Arc<dyn CurrentDirectory>;
         let spool: Arc<dyn Spool> =
@@ -207,6 +269,14 @@ impl Node {
             Arc::clone(&spool),
         )?;
         let (links, heads) = peer_heads::comparing(links, as_current, handle, offers);
+        let witness = Arc::new(Witness {
+            own: Arc::clone(&held.log),
+            heads: Arc::clone(&held.heads),
+            links: Arc::clone(&links),
+            registry: WitnessClient::new(&held.anchor),
+            ground: Arc::clone(&ground),
+            alarms: LogAlarms::default(),
+        });
         let services = Arc::new(HttpServiceDoor::new(&ProviderConfig {
             ca_file: config.provider.ca_file.clone(),
             identity: config.provider.identity.clone(),
@@ -249,10 +319,12 @@ impl Node {
         };
         Ok(Self {
             ground,
+            stamper,
             consumer: Arc::new(consumer),
             provider: Arc::new(provider),
             links,
             heads,
+            witness,
             spool,
             connections,
             directory,
@@ -291,12 +363,19 @@ impl Node {
         tasks.spawn(self.statuses.run(shutdown.clone()));
         tasks.spawn(self.reloader.run(shutdown.clone()));
         tasks.spawn(self.renewing.run(shutdown.clone()));
+        tasks.spawn(Arc::clone(&held.keeper).run(shutdown.clone()));
+        let keeping_watch = KeepingWatch::of(Arc::clone(&held.keeper));
+        let alarm = config.evidence.keeping.alarm_free;
+        tasks.spawn(keeping_watch.clone().run(config.data_folder.clone(), alarm, shutdown.clone()));
         let health = Arc::new(NodeHealth {
             ground: Arc::clone(&self.ground),
             directory: handle.clone(),
             certificates: own_certificates,
             connections: self.connections.clone(),
             heads: self.heads.clone(),
+            log_alarms: self.witness.alarms.clone(),
+            keeping: keeping_watch.clone(),
+            stamper: Arc::clone(&self.stamper),
             counts: held.counts.clone(),
             data_folder: config.data_folder.clone(),
         });
@@ -319,9 +398,14 @@ impl Node {
             directory: Arc::clone(&self.directory) as _,
             desk: Arc::clone(&held.desk),
             evidence: Arc::clone(&held.evidence),
+            proofs: Arc::clone(&held.proofs),
+            person_hashes: Arc::clone(&held.keys.person_hashes),
             services: self.services,
             health,
+            witness: Arc::clone(&self.witness),
+            keeper: Arc::clone(&held.keeper),
         };
+        tasks.spawn(Arc::clone(&self.witness).run(witness::EVERY, shutdown.clone()));
         tasks.spawn(truc_admin::serve(doors.admin, Arc::new(backend), tokens(config)?, shutdown.clone()));
         let edge = EdgeConfig { body_limit: config.edge.max_body, ..EdgeConfig::default() };
         let tls = doors.edge_https.zip(self.edge_tls.identity());
@@ -334,6 +418,7 @@ impl Node {
                 hosted: hosted(config),
                 directory: Arc::clone(&self.directory) as _,
                 evidence: Arc::clone(&held.evidence),
+                proofs: Arc::clone(&held.proofs),
             }),
             connections: self.edge_tls.connections(),
             clock: Arc::clone(&self.clock),
@@ -354,7 +439,8 @@ impl Node {
             Arc::clone(&self.spool),
             PeerDoorConfig { max_exchanges: config.peer.max_exchanges, ..PeerDoorConfig::default() },
         )?
-        .comparing(self.heads);
+        .comparing(self.heads)
+        .with_log(self.witness as _);
         tracing::info!(node = %self.ground.me, peer = %doors.addresses.peer, edge = ?doors.addresses.edge,
             edge_https = ?doors.addresses.edge_https, admin = %doors.addresses.admin, health = ?doors.addresses.health, "ready");
         let abandoned = Abandoned {

@@ -70,6 +70,9 @@ pub enum RegistryError {
     /// The folder of published parts cannot be used.
     #[error(transparent)]
     Parts(#[from] FolderError),
+    /// The folder of nodes' heads cannot be used.
+    #[error(transparent)]
+    Heads(#[from] truc_log::HeadStoreError),
     /// A document cannot be read.
     #[error(transparent)]
     Format(#[from] FormatError),

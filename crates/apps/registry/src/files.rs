@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! FORMAT lock journal/ …   the data folder (truc-stores)      directory/     parts and heads ever published
+//! heads/                   of nodes' logs
 //! keys/                    publishing and TLS key, encrypted  passphrase     of keys/, mode 0600
 //! root/                    root key and its passphrase: take this folder offline after `init`
 //! anchor.json              for nodes                          tls.der        the certificate that the anchor pins
@@ -40,6 +41,10 @@ impl Places {
     }
     pub(crate) fn directory(&self) -> PathBuf {
         self.0.join("directory")
+    }
+    /// Heads of nodes' logs.
+    pub(crate) fn heads(&self) -> PathBuf {
+        self.0.join("heads")
     }
     pub(crate) fn anchor(&self) -> PathBuf {
         self.0.join("anchor.json")

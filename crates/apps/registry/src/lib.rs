@@ -15,6 +15,7 @@ mod config;
 mod door;
 mod error;
 mod files;
+mod heads;
 mod inspector;
 mod issuing;
 mod lifecycle;

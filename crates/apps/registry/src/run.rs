@@ -19,12 +19,14 @@ use truc_governance::{
     Standing,
 };
 use truc_model::{Clock, Digest};
+use truc_stores::HeadFolder;
 
 use crate::admin::{self, Desk};
 use crate::codes::{self, CodesLoaded};
 use crate::config::RegistryConfig;
 use crate::error::RegistryError;
 use crate::files::Shelf;
+use crate::heads::Witness;
 use crate::office::Office;
 use crate::setup::tls_key;
 use crate::verbs::Outcome;
@@ -129,17 +131,27 @@ pub async fn start(config: &RegistryConfig, clock: Arc<dyn Clock>) -> Result<Run
     let (listener, admin_listener) = (bind(config.listen).await?, bind(config.admin_listen).await?);
     let (listen, admin) = (local(&listener)?, local(&admin_listener)?);
     let (places, keys) = (office.places.clone(), Arc::clone(&office.keys));
-    let read = tokio::task::spawn_blocking(move || tls_key(&places, &keys)).await;
-    let (certificate, key) = read.map_err(|e| RegistryError::Stopped(e.to_string()))??;
+    let read = tokio::task::spawn_blocking(move || {
+        let heads = HeadFolder::open(&places.heads())?;
+        Ok::<_, RegistryError>((tls_key(&places, &keys)?, heads))
+    });
+    let ((certificate, key), heads_of_logs) =
+        read.await.map_err(|e| RegistryError::Stopped(e.to_string()))??;
     tracing::info!(%listen, %admin, version = first.directory.version(), "registry is serving");
 
     let (heads, published) = (watch::Sender::new(first.signed_head.clone()), watch::Sender::new(first));
     let window = Arc::new(Window { heads: heads.clone(), parts: Arc::clone(&office.parts) });
     let (jobs, inbox) = mpsc::channel(QUEUE);
     let counter = Counter(jobs.clone());
+    let witness = Witness {
+        heads: Arc::new(heads_of_logs),
+        published: published.subscribe(),
+        clock: Arc::clone(&clock),
+    };
     let server =
         RegistryServer::new(CertificateDer::from(certificate), PrivatePkcs8KeyDer::from(key).into(), window)?
-            .with_requests(Arc::new(counter));
+            .with_requests(Arc::new(counter))
+            .with_witness(Arc::new(witness));
     let files = watch::Sender::new(office.state()?.files().clone());
     let desk = Desk {
         officers: tokens.into(),

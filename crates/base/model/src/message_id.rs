@@ -25,6 +25,11 @@ impl MessageId {
         let [a, b, c, d, e, f, ..] = *self.0.as_bytes();
         Timestamp::from_millis(i64::from_be_bytes([0, 0, a, b, c, d, e, f]))
     }
+    /// From its 16 bytes; `None` unless they say UUID version 7.
+    pub fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
+        let id = uuid::Uuid::from_bytes(bytes);
+        (id.get_version_num() == 7).then_some(Self(id))
+    }
     /// The 16 bytes.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()

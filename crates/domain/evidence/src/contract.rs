@@ -3,6 +3,12 @@
 //! [`evidence`] and [`decisions`] take an empty store and fill it; [`evidence_reopened`] and [`decisions_reopened`] take what a store
 //! that is kept on disk shows after it was closed and opened again. [`Sample`] makes well-formed records.
 
+mod archive_store;
+
+mod proofs;
+
+mod search;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +20,16 @@ use crate::{
     Query, Receipt, RecordKind, Role, StoreError, StoredRecord, TrustNote, leaf_hash,
 };
 
+pub use archive_store::archive;
+
+pub use proofs::{proofs, proofs_reopened};
+
+pub use search::{search, search_reopened};
+
 type Check = Result<(), String>;
+
+/// An answer is recorded so long after its request.
+const SECOND: Duration = Duration::from_secs(1);
 
 fn ensure(holds: bool, clause: &str) -> Check {
     if holds { Ok(()) } else { Err(clause.to_owned()) }
@@ -83,6 +98,7 @@ impl Sample {
             }),
             officer: Some(hash("officer")),
             subject: Some(hash(&format!("subject {}", self.number))),
+            dossier: Some(hash(&format!("dossier {}", self.number))),
             outcome: None,
             fault: None,
         })
@@ -142,6 +158,7 @@ impl Sample {
             statuses: vec![status.digest],
             local: self.local(direction, sent)?,
             body: Some(Bytes::copy_from_slice(body)),
+            class: crate::BodyClass::default(),
             artifacts: vec![status],
         })
     }
@@ -173,7 +190,7 @@ impl Sample {
     /// # Errors
     /// Never, as long as the ids in it are well-formed.
     pub fn response(&self, body: &[u8]) -> Result<NewRecord, String> {
-        self.message(RecordKind::Response, self.at.plus(Duration::from_secs(1)), body)
+        self.message(RecordKind::Response, self.at.plus(SECOND), body)
     }
 
     /// The record of a signed refusal with this fault code.
@@ -181,7 +198,7 @@ impl Sample {
     /// # Errors
     /// Never, as long as the ids in it are well-formed.
     pub fn refusal(&self, fault: &str, outcome: Option<Outcome>) -> Result<NewRecord, String> {
-        let mut record = self.message(RecordKind::Refusal, self.at.plus(Duration::from_secs(1)), b"{}")?;
+        let mut record = self.message(RecordKind::Refusal, self.at.plus(SECOND), b"{}")?;
         (record.local.fault, record.local.outcome) = (Some(fault.to_owned()), outcome);
         Ok(record)
     }
@@ -191,7 +208,7 @@ impl Sample {
     /// # Errors
     /// Never, as long as the ids in it are well-formed.
     pub fn unsigned(&self, fault: &str, outcome: Option<Outcome>) -> Result<NewRecord, String> {
-        let at = self.at.plus(Duration::from_secs(1));
+        let at = self.at.plus(SECOND);
         let mut local = self.local(Direction::Received, at)?;
         (local.fault, local.outcome) = (Some(fault.to_owned()), outcome);
         Ok(NewRecord {
@@ -203,6 +220,7 @@ impl Sample {
             statuses: Vec::new(),
             local,
             body: None,
+            class: crate::BodyClass::default(),
             artifacts: Vec::new(),
         })
     }
@@ -247,7 +265,7 @@ fn same(stored: &StoredRecord, new: &NewRecord, sequence: u64) -> bool {
 /// The sentence names the clause that does not hold.
 pub async fn evidence(store: &dyn EvidenceStore) -> Check {
     ensure(
-        store.list(Query::default()).await.map_err(text)?.is_empty(),
+        store.list(Query::default()).await.map_err(text)?.exchanges.is_empty(),
         "the store under test must be empty",
     )?;
     let mut receipts: Vec<Receipt> = Vec::new();
@@ -322,11 +340,11 @@ async fn exchanges(store: &dyn EvidenceStore) -> Check {
 }
 
 async fn listed(store: &dyn EvidenceStore, query: Query) -> Result<Vec<MessageId>, String> {
-    Ok(store.list(query).await.map_err(text)?.into_iter().map(|e| e.id).collect())
+    Ok(store.list(query).await.map_err(text)?.exchanges.into_iter().map(|e| e.id).collect())
 }
 
 async fn lists(store: &dyn EvidenceStore) -> Check {
-    let all = store.list(Query::default()).await.map_err(text)?;
+    let all = store.list(Query::default()).await.map_err(text)?.exchanges;
     let outcomes: Vec<_> = all.iter().map(|e| (e.outcome, e.fault.as_deref())).collect();
     let expected = [
         (Outcome::Failed, Some("UNAVAILABLE")),
@@ -359,7 +377,7 @@ async fn lists(store: &dyn EvidenceStore) -> Check {
     ensure(only(span).await?.as_slice() == ids.get(3..).unwrap_or_default(), "since counts, until does not")?;
     let newest = Query { since: Some(third.at), limit: 2, ..Query::default() };
     ensure(only(newest).await?.as_slice() == ids.get(..2).unwrap_or_default(), "a limit keeps the newest")?;
-    let one = Query { request: Some(third.request), ..Query::default() };
+    let one = Query { message: Some(third.request), ..Query::default() };
     ensure(only(one).await? == [third.request], "a query by request finds that one")
 }
 
@@ -388,7 +406,7 @@ pub async fn caller_ids_reopened(store: &dyn EvidenceStore) -> Check {
     ensure(all == [new, old], "a caller's id finds all that bear it, newest first")?;
     ensure(only(given("khac")).await? == [other], "a caller's id finds the one that bears it")?;
     ensure(only(given("lap")).await?.is_empty(), "a part of an id finds nothing")?;
-    let both = |request| Query { request: Some(request), ..given("khac") };
+    let both = |request| Query { message: Some(request), ..given("khac") };
     ensure(only(both(other)).await? == [other], "a request and its caller's id go together")?;
     ensure(only(both(new)).await?.is_empty(), "a request and another one's id do not")?;
     let strange = Query { client: "VN/GOV/H26/khac".parse().ok(), ..given("khac") };

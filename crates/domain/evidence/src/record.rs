@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use truc_message::{Kind, Leaf};
 use truc_model::{Digest, Fingerprint, MemberId, MessageId, NodeId, ServiceId, SubsystemId, Timestamp};
+use truc_policy::BodyClass;
 
 use crate::leaf::leaf_hash;
 
@@ -161,6 +162,9 @@ pub struct LocalPart {
     /// Whom the data is about, hashed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<KeyedHash>,
+    /// The dossier that the request names (`issue`), hashed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dossier: Option<KeyedHash>,
     /// How the exchange ended, on records that end one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
@@ -205,6 +209,8 @@ pub struct NewRecord {
     pub local: LocalPart,
     /// The body; `None` stores none (digest-only).
     pub body: Option<Bytes>,
+    /// Which retention class its body is of.
+    pub class: BodyClass,
     /// What the record refers to; already stored ones are skipped.
     pub artifacts: Vec<Artifact>,
 }
@@ -247,59 +253,4 @@ impl StoredRecord {
         );
         Leaf { index: self.sequence, hash }
     }
-}
-
-/// The id that the caller itself gave to a request (`X-Road-Id`), from the header's bytes: what an index finds it by.
-/// `None` for every other kind of record, and where the caller gave none.
-pub fn caller_id(kind: RecordKind, header: &[u8]) -> Option<String> {
-    /// The one key; the header as a whole was parsed and judged long before.
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Named {
-        client_message_id: Option<String>,
-    }
-    if kind != RecordKind::Request {
-        return None;
-    }
-    serde_json::from_slice::<Named>(header).ok()?.client_message_id
-}
-
-/// What to look for; every set field must match.
-#[derive(Debug, Clone, Default)]
-pub struct Query {
-    /// This request only.
-    pub request: Option<MessageId>,
-    /// Requests to which the caller itself gave this id (`X-Road-Id`); it may have used it more than once.
-    pub caller_id: Option<String>,
-    /// This client only.
-    pub client: Option<SubsystemId>,
-    /// This service only.
-    pub service: Option<ServiceId>,
-    /// Requests recorded at or after this moment.
-    pub since: Option<Timestamp>,
-    /// Requests recorded before this moment.
-    pub until: Option<Timestamp>,
-    /// At most so many, newest first; 0 means the store's own bound of 1000.
-    pub limit: usize,
-}
-
-/// One exchange, as `truc evidence list` shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExchangeSummary {
-    /// The request's id.
-    pub id: MessageId,
-    /// When the request was recorded.
-    pub time: Timestamp,
-    /// Which half of this node took part.
-    pub role: Role,
-    /// The calling subsystem.
-    pub client: SubsystemId,
-    /// The called service.
-    pub service: ServiceId,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// The fault's code, if it ended in one.
-    pub fault: Option<String>,
-    /// The sequences of its records, in order.
-    pub records: Vec<u64>,
 }

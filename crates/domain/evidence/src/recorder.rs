@@ -1,18 +1,20 @@
 //! Turns what an exchange knows into records; the only place that makes [`Recorded`].
 
+mod index;
 mod past;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ring::hmac;
 use truc_directory::Directory;
 use truc_message::{Freshness, Header, Kind, Signed, WHOLE_BODY};
 use truc_model::{Clock, Digest, Fault, MemberId, MessageId, NodeId};
-use truc_policy::Admitted;
+use truc_policy::{Admitted, Bodies, BodyClass, EvidenceSettings};
 use truc_trust::{Answer, ReliedList, Request, TrustState, Verified};
 
+use self::index::IndexKeys;
+pub use self::index::{IndexKey, SubjectCounts};
 pub use self::past::{OpenRequest, Past};
 use crate::claims::{Claim, Claims, Known};
 use crate::directory_proof::DirectoryProofs;
@@ -47,30 +49,6 @@ impl<T> Recorded<T> {
     }
 }
 
-/// A member's key for hashing officers and subjects into the index (protocol P5.2).
-#[derive(Clone)]
-pub struct IndexKey {
-    /// Which of the member's index keys.
-    pub key_id: String,
-    /// The HMAC key.
-    pub key: Arc<hmac::Key>,
-}
-
-impl IndexKey {
-    /// Takes 32 secret bytes.
-    pub fn new(key_id: impl Into<String>, secret: &[u8; 32]) -> Self {
-        Self { key_id: key_id.into(), key: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, secret)) }
-    }
-
-    fn hash(&self, text: &str) -> KeyedHash {
-        let tag = hmac::sign(&self.key, text.as_bytes());
-        KeyedHash {
-            key_id: self.key_id.clone(),
-            hash: Digest::from_slice(tag.as_ref()).unwrap_or(Digest([0; 32])),
-        }
-    }
-}
-
 /// The body that [`Recorder::reserve_answer`] keeps room for, and the room in all: header, signature, statuses and the
 /// directory's parts besides.
 const SMALL_BODY: usize = 64 * 1024;
@@ -81,21 +59,43 @@ pub struct Recorder {
     store: Arc<dyn EvidenceStore>,
     clock: Arc<dyn Clock>,
     claims: Claims,
-    index_keys: HashMap<MemberId, IndexKey>,
+    index: IndexKeys,
+    /// What the consumer's half keeps of bodies.
+    consumer: EvidenceSettings,
     directories: DirectoryProofs,
     under_way: Exchanges,
 }
 
 impl Recorder {
-    /// A recorder over `store`; `index_keys` has one key for each hosted member.
+    /// A recorder over `store`; `index_keys` has the keys of each hosted member, the current one first, then older generations.
+    /// As consumer it keeps bodies whole, in the class `default`.
     pub fn new(
         store: Arc<dyn EvidenceStore>,
         clock: Arc<dyn Clock>,
-        index_keys: HashMap<MemberId, IndexKey>,
+        index_keys: HashMap<MemberId, Vec<IndexKey>>,
     ) -> Self {
         let claims = Claims::new(Freshness::default().memory());
         let (directories, under_way) = (DirectoryProofs::default(), Exchanges::default());
-        Self { store, clock, claims, index_keys, directories, under_way }
+        let (index, consumer) = (IndexKeys::new(index_keys), EvidenceSettings::default());
+        Self { store, clock, claims, index, consumer, directories, under_way }
+    }
+
+    /// As consumer it keeps this of bodies, in this class.
+    #[must_use]
+    pub fn keeping(mut self, bodies: Bodies, retention: BodyClass) -> Self {
+        self.consumer = EvidenceSettings { bodies, retention, ..EvidenceSettings::default() };
+        self
+    }
+
+    /// A text about a person as this node's records of `member` may hold it: under the current index key, then under older
+    /// ones. What to look for in `local.officer`, `local.dossier` and `local.subject`.
+    pub fn hashes(&self, member: &MemberId, text: &str) -> Vec<KeyedHash> {
+        self.index.hashes(member, text)
+    }
+
+    /// How often requests named their subject where their service says it is.
+    pub fn subjects(&self) -> SubjectCounts {
+        self.index.counts()
     }
 
     /// The store behind it.
@@ -128,7 +128,8 @@ impl Recorder {
     /// # Errors
     /// [`StoreError::Full`].
     pub async fn reserve_request(&self, body: u64) -> Result<Reservation, StoreError> {
-        let body = if body > WHOLE_BODY { 0 } else { body };
+        let stored = self.consumer.bodies == Bodies::Full && body <= WHOLE_BODY;
+        let body = if stored { body } else { 0 };
         self.store.reserve(ANSWER_ROOM - SMALL_BODY as u64 + body).await
     }
 
@@ -147,11 +148,13 @@ impl Recorder {
         claim: Claim,
         directory: &Directory,
     ) -> Result<Recorded<Admitted<Verified<Request>>>, StoreError> {
-        let receipt = self.received_request(admitted.request(), claim, directory).await?;
+        let said = admitted.target().evidence();
+        let receipt = self.received_request(admitted.request(), claim, &said, directory).await?;
         Ok(Recorded { inner: admitted, receipt })
     }
 
-    /// Provider: records a verified request that was not admitted, ahead of its signed refusal.
+    /// Provider: records a verified request that was not admitted, ahead of its signed refusal; `said` is what its service
+    /// says about its evidence.
     ///
     /// # Errors
     /// [`StoreError`]; then the claim is given back.
@@ -159,21 +162,26 @@ impl Recorder {
         &self,
         request: &Verified<Request>,
         claim: Claim,
+        said: &EvidenceSettings,
         directory: &Directory,
     ) -> Result<Receipt, StoreError> {
-        self.received_request(request, claim, directory).await
+        self.received_request(request, claim, said, directory).await
     }
 
     async fn received_request(
         &self,
         request: &Verified<Request>,
         claim: Claim,
+        said: &EvidenceSettings,
         directory: &Directory,
     ) -> Result<Receipt, StoreError> {
         let place =
             Place { role: Role::Provider, direction: Direction::Received, request: request.header().id };
         let trust = Some(request.state());
-        let record = self.message_record(request.message(), place, trust, None, directory);
+        let mut record = self.message_record(request.message(), place, trust, None, said, directory);
+        let subject = said.subject.as_ref();
+        record.local.subject =
+            subject.and_then(|place| self.index.subject(&record.owner, request.message(), place));
         // Kept before the append: whoever stops waiting for it must not make the request claimable again.
         claim.keep();
         let appended = self.store.append(record, None).await;
@@ -183,7 +191,7 @@ impl Recorder {
         appended
     }
 
-    /// Provider: records the answer that this node signed.
+    /// Provider: records the answer that this node signed; `said` is what its service says about its evidence.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -192,13 +200,14 @@ impl Recorder {
         answer: &Signed,
         statuses: &[Bytes],
         ending: Ending,
+        said: &EvidenceSettings,
         directory: &Directory,
         room: Option<Reservation>,
     ) -> Result<Receipt, StoreError> {
         let header = answer.header();
         let request = header.in_reply_to.map_or(header.id, |reply| reply.id);
         let place = Place { role: Role::Provider, direction: Direction::Sent, request };
-        let mut record = self.message_record(answer, place, None, Some(ending), directory);
+        let mut record = self.message_record(answer, place, None, Some(ending), said, directory);
         attach_statuses(&mut record, statuses);
         let receipt = self.append_answer(record, answer.sealed.manifest().clone(), room).await?;
         self.claims.answered(request, receipt.sequence);
@@ -239,7 +248,7 @@ impl Recorder {
         let id = request.header().id;
         self.claims.sent(id, request.digest(), self.clock.now());
         let place = Place { role: Role::Consumer, direction: Direction::Sent, request: id };
-        let mut record = self.message_record(request, place, None, None, directory);
+        let mut record = self.message_record(request, place, None, None, &self.consumer, directory);
         attach_statuses(&mut record, statuses);
         self.store.append(record, room).await
     }
@@ -259,7 +268,8 @@ impl Recorder {
         let request = header.in_reply_to.map_or(header.id, |reply| reply.id);
         let place = Place { role: Role::Consumer, direction: Direction::Received, request };
         let trust = Some(answer.state());
-        let record = self.message_record(answer.message(), place, trust, Some(ending), directory);
+        let record =
+            self.message_record(answer.message(), place, trust, Some(ending), &self.consumer, directory);
         let manifest = answer.message().sealed.manifest().clone();
         let receipt = self.append_answer(record, manifest, room).await?;
         Ok(Recorded { inner: (), receipt })
@@ -281,6 +291,7 @@ impl Recorder {
             statuses: Vec::new(),
             local,
             body: None,
+            class: BodyClass::default(),
             artifacts: Vec::new(),
         };
         self.store.append(record, None).await
@@ -316,6 +327,7 @@ impl Recorder {
             trust: None,
             officer: None,
             subject: None,
+            dossier: None,
             outcome: Some(ending.outcome),
             fault: Some(fault.code.as_str().to_owned()),
         }
@@ -327,6 +339,7 @@ impl Recorder {
         place: Place,
         trust: Option<&TrustState>,
         ending: Option<Ending>,
+        said: &EvidenceSettings,
         directory: &Directory,
     ) -> NewRecord {
         let header = message.header();
@@ -335,8 +348,8 @@ impl Recorder {
         let peer: NodeId =
             if place.direction == Direction::Sent { header.to.clone() } else { header.from.clone() };
         let proof = self.directories.of(directory, header, self.clock.now());
-        let officer =
-            header.user_id.as_deref().and_then(|id| self.index_keys.get(&owner).map(|key| key.hash(id)));
+        let officer = self.index.hash(&owner, header.user_id.as_deref());
+        let dossier = self.index.hash(&owner, header.issue.as_deref());
         let local = LocalPart {
             v: 1,
             at: self.clock.now(),
@@ -350,6 +363,7 @@ impl Recorder {
             trust: trust.map(note),
             officer,
             subject: None,
+            dossier,
             outcome: ending.as_ref().map(|e| e.outcome),
             fault: ending.and_then(|e| e.fault).map(|code| code.as_str().to_owned()),
         };
@@ -361,7 +375,13 @@ impl Recorder {
             cms: message.signature.cms().clone(),
             statuses: Vec::new(),
             local,
-            body: message.sealed.body().bytes().filter(|bytes| bytes.len() as u64 <= WHOLE_BODY).cloned(),
+            body: message
+                .sealed
+                .body()
+                .bytes()
+                .filter(|body| is_kept(header.kind, body, said.bodies))
+                .cloned(),
+            class: said.retention.clone(),
             artifacts: proof.artifacts,
         };
         // Digest-only (protocol P5.1): keeps the manifest, which cannot be written again without the body.
@@ -385,6 +405,13 @@ pub enum Ended<'a> {
     Begun(&'a Header, &'a Directory),
     /// From the journal.
     Stored(&'a StoredRecord),
+}
+
+/// Whether a body goes into the journal. A refusal's is the bus's own word, without which an exchange's end could not be told
+/// again; of an empty one there is nothing to leave out.
+fn is_kept(kind: Kind, body: &Bytes, bodies: Bodies) -> bool {
+    let stored = bodies == Bodies::Full || kind == Kind::Refusal || body.is_empty();
+    stored && body.len() as u64 <= WHOLE_BODY
 }
 
 #[derive(Clone, Copy)]

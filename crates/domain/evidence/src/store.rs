@@ -5,7 +5,8 @@ use bytes::Bytes;
 use truc_message::Leaf;
 use truc_model::{Digest, MessageId, Timestamp};
 
-use crate::record::{ExchangeSummary, NewRecord, Query, StoredRecord};
+use crate::query::{Found, Query};
+use crate::record::{NewRecord, StoredRecord};
 
 /// Proof that a record is on stable storage: returned only after `fdatasync`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,11 +105,11 @@ pub trait EvidenceStore: Send + Sync {
     /// [`StoreError`] when the store fails.
     async fn artifact(&self, digest: Digest) -> Result<Option<Bytes>, StoreError>;
 
-    /// The exchanges that match, newest first. May trail the last appends by a moment.
+    /// A page of the exchanges that match, newest first. May trail the last appends by a moment.
     ///
     /// # Errors
     /// [`StoreError`] when the store fails.
-    async fn list(&self, query: Query) -> Result<Vec<ExchangeSummary>, StoreError>;
+    async fn list(&self, query: Query) -> Result<Found, StoreError>;
 
     /// Every record made at or after `since`, and every request without an answer whatever its age, in order; read once
     /// at start-up to rebuild claims and to close what was open (protocol P4.2, P4.5).

@@ -3,15 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop where it stands")]
 #![allow(clippy::print_stderr, reason = "a skipped test says so aloud")]
 
+#[allow(dead_code, unused_imports, reason = "other tests use the rest")]
 mod support;
 
-use std::io::Read;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use support::{Plan, Scene, sent};
+use support::{Entry, Plan, Scene, Stamping, by_hand, entries, installed, sent, unpack, zipped};
 use truc_directory::Anchor;
 use truc_evidence::container::{self, CheckName, ContainerError, ExportError, Report, State, Verdict};
 use truc_evidence::{LocalPart, Outcome, RecordKind, Role};
@@ -19,7 +19,7 @@ use truc_model::{Digest, MessageId};
 use truc_trust::Verdict as Standing;
 
 async fn export(scene: &Scene) -> Vec<u8> {
-    container::write(&container::collect(&scene.store, scene.id).await.unwrap()).unwrap()
+    scene.export().await
 }
 
 async fn made(plan: Plan) -> (Vec<u8>, Anchor) {
@@ -345,60 +345,6 @@ async fn a_store_with_gaps_gives_no_container() {
 
 // ---- what someone may do to the file afterwards ----
 
-type Entry = (String, Vec<u8>);
-
-fn entries(container: &[u8]) -> Vec<Entry> {
-    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(container)).unwrap();
-    (0..archive.len())
-        .map(|i| {
-            let mut file = archive.by_index(i).unwrap();
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes).unwrap();
-            (file.name().unwrap().into_owned(), bytes)
-        })
-        .collect()
-}
-
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0u32, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |c, _| if c & 1 == 1 { (c >> 1) ^ 0xedb8_8320 } else { c >> 1 })
-    })
-}
-
-/// A correct ZIP of any entries, duplicates and odd names included.
-fn zipped(entries: &[Entry]) -> Vec<u8> {
-    let (mut out, mut central) = (Vec::new(), Vec::new());
-    for (name, bytes) in entries {
-        let offset = out.len() as u32;
-        let mut shared = vec![10, 0, 0, 0, 0, 0, 0, 0, 0x21, 0];
-        shared.extend(crc32(bytes).to_le_bytes());
-        shared.extend((bytes.len() as u32).to_le_bytes());
-        shared.extend((bytes.len() as u32).to_le_bytes());
-        shared.extend((name.len() as u16).to_le_bytes());
-        shared.extend([0, 0]);
-        out.extend(0x0403_4b50u32.to_le_bytes());
-        out.extend(&shared);
-        out.extend(name.as_bytes());
-        out.extend(bytes);
-        central.extend(0x0201_4b50u32.to_le_bytes());
-        central.extend([10, 3]);
-        central.extend(&shared);
-        central.extend([0; 10]);
-        central.extend(offset.to_le_bytes());
-        central.extend(name.as_bytes());
-    }
-    let (count, start) = (entries.len() as u16, out.len() as u32);
-    out.extend(&central);
-    out.extend(0x0605_4b50u32.to_le_bytes());
-    out.extend([0; 4]);
-    out.extend(count.to_le_bytes());
-    out.extend(count.to_le_bytes());
-    out.extend((central.len() as u32).to_le_bytes());
-    out.extend(start.to_le_bytes());
-    out.extend([0, 0]);
-    out
-}
-
 fn not_believed(entries: &[Entry], anchor: &Anchor, what: &str) {
     if let Ok(report) = container::verify(&zipped(entries), anchor) {
         assert_eq!(report.verdict, Verdict::Fails, "{what}\n{report}");
@@ -566,37 +512,26 @@ fn mutated_bytes_never_panic() {
 
 // ---- a container of each version must verify for ever ----
 
+/// Each was written once, by the version it is of, and has an anchor of its own.
 #[tokio::test]
-async fn the_golden_container_of_version_1_verifies() {
+async fn the_golden_containers_of_every_version_verify() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     if std::env::var_os("TRUC_WRITE_GOLDEN").is_some() {
-        let scene = Plan { role: Role::Provider, intermediate: true, ..Plan::default() }.play().await;
-        std::fs::write(folder.join("container-v1.asice"), export(&scene).await).unwrap();
-        std::fs::write(folder.join("anchor.json"), scene.anchor.to_json()).unwrap();
+        let plan = Plan { stamping: Some(Stamping::default()), intermediate: true, ..Plan::default() };
+        let scene = plan.play().await;
+        std::fs::write(folder.join("container-v3.asice"), export(&scene).await).unwrap();
+        std::fs::write(folder.join("anchor-v3.json"), scene.anchor.to_json()).unwrap();
     }
-    let anchor = Anchor::parse(&std::fs::read(folder.join("anchor.json")).unwrap()).unwrap();
-    let report =
-        container::verify(&std::fs::read(folder.join("container-v1.asice")).unwrap(), &anchor).unwrap();
-    assert_eq!(report.verdict, Verdict::Holds, "{report}");
+    for (version, anchor) in [("v1", "anchor"), ("v2", "anchor-v2"), ("v3", "anchor-v3")] {
+        let container = format!("container-{version}");
+        let read = |name: String| std::fs::read(folder.join(name)).unwrap();
+        let anchor = Anchor::parse(&read(format!("{anchor}.json"))).unwrap();
+        let report = container::verify(&read(format!("{container}.asice")), &anchor).unwrap();
+        assert_eq!(report.verdict, Verdict::Holds, "{container}: {report}");
+    }
 }
 
 // ---- by hand ----
-
-fn installed(program: &str, argument: &str) -> bool {
-    let found = Command::new(program).arg(argument).output().is_ok();
-    if !found {
-        assert!(std::env::var_os("TRUC_REQUIRE_ALL").is_none(), "{program} is required and was not found");
-        eprintln!("SKIPPED: {program} is not installed");
-    }
-    found
-}
-
-fn by_hand(unpacked: &Path) -> (bool, String) {
-    let out =
-        Command::new("sh").args(["-e", "META-INF/notes/README.txt"]).current_dir(unpacked).output().unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    (out.status.success(), said)
-}
 
 #[tokio::test]
 async fn a_stranger_with_openssl_comes_to_the_same_result() {
@@ -612,18 +547,11 @@ async fn a_stranger_with_openssl_comes_to_the_same_result() {
     ] {
         let scene = plan.play().await;
         let signed = if plan.unsigned { 1 } else { 2 };
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("container.asice"), export(&scene).await).unwrap();
-        std::fs::write(dir.path().join("ca.der"), scene.ca.der()).unwrap();
+        let (dir, unpacked) = unpack(&scene, &export(&scene).await);
         let run = |program: &str, args: &[&str]| {
-            assert!(
-                Command::new(program).args(args).current_dir(dir.path()).output().unwrap().status.success(),
-                "{args:?}"
-            );
+            let out = Command::new(program).args(args).current_dir(dir.path()).output().unwrap();
+            assert!(out.status.success(), "{args:?}");
         };
-        run("openssl", &["x509", "-inform", "DER", "-in", "ca.der", "-out", "ca.pem"]);
-        run("unzip", &["-q", "container.asice", "-d", "unpacked"]);
-        let unpacked = dir.path().join("unpacked");
         let (good, said) = by_hand(&unpacked);
         assert!(good, "{said}");
         let away = dir.path().join("away.asice");

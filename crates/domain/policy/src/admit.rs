@@ -48,7 +48,9 @@ impl<T: Clone> Admitted<T> {
     /// records are durable (protocol P4.3). `None` for any other.
     pub fn side_effect_free(&self) -> Option<SideEffectFree<T>> {
         match self.target() {
-            ServiceTarget::Service(service) if service.side_effect_free => Some(SideEffectFree(self.clone())),
+            ServiceTarget::Service(service) if service.is_called_early() => {
+                Some(SideEffectFree(self.clone()))
+            }
             _ => None,
         }
     }

@@ -7,6 +7,7 @@ use truc_message::{CanonicalPath, Header};
 use truc_model::{Fault, FaultCode, ServiceId, SubsystemId, Timestamp};
 
 use crate::conditions::{Conditions, Hours};
+use crate::evidence_settings::EvidenceSettings;
 use crate::metaservice::{METASERVICE_BODY_LIMIT, Metaservice};
 use crate::policy::Policy;
 use crate::right::{MethodPattern, Right, RightId};
@@ -69,6 +70,16 @@ pub enum ServiceTarget {
     Service(Arc<ServiceDefinition>),
     /// The node itself.
     Metaservice(Metaservice),
+}
+
+impl ServiceTarget {
+    /// What it says about its evidence; the bus's own answers say nothing of their own.
+    pub fn evidence(&self) -> EvidenceSettings {
+        match self {
+            Self::Service(service) => service.evidence.clone(),
+            Self::Metaservice(_) => EvidenceSettings::default(),
+        }
+    }
 }
 
 /// A permitted call: what answers it, and by which right.

@@ -12,6 +12,7 @@ mod conditions;
 mod declared;
 mod error;
 mod event;
+mod evidence_settings;
 mod explain;
 mod glob;
 mod judge;
@@ -21,6 +22,7 @@ mod policy;
 mod right;
 mod service;
 mod subject;
+mod subject_place;
 mod succession;
 mod url;
 
@@ -29,6 +31,7 @@ pub use conditions::{Conditions, Hours, InvalidHours};
 pub use declared::{Declared, DeclaredService, Mistake, Plan, PlanItem, Step};
 pub use error::PolicyError;
 pub use event::{BadEvent, Carried, Place, PolicyEvent};
+pub use evidence_settings::{Bodies, BodyClass, EvidenceSettings, InvalidBodyClass, OtherWord, TimeStamp};
 pub use explain::{Considered, Explanation, Miss};
 pub use glob::{InvalidGlob, PathGlob};
 pub use judge::{Call, Judgement, Lack, ServiceTarget};
@@ -41,4 +44,7 @@ pub use service::{
     ServiceKind,
 };
 pub use subject::{GroupCode, InvalidSubject, LocalGroup, Subject};
+pub use subject_place::{
+    InvalidPlace, JsonPointer, NoSubject, PathSegment, QueryName, SUBJECT_BODY_LIMIT, SubjectPlace,
+};
 pub use url::{InvalidUrl, ServiceUrl};

@@ -7,6 +7,7 @@ use truc_directory::V1;
 use truc_model::{Fingerprint, ServiceId};
 
 use crate::error::PolicyError;
+use crate::evidence_settings::{EvidenceSettings, TimeStamp, is_default};
 use crate::glob::PathGlob;
 use crate::metaservice::is_reserved;
 use crate::openapi::Operations;
@@ -126,6 +127,9 @@ pub struct ServiceDefinition {
     /// P1.3), beyond those that are always secret in both directions. (A caller's node does not know this list.)
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secret_headers: Vec<String>,
+    /// What it says about its evidence.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub evidence: EvidenceSettings,
 }
 
 const fn default_timeout() -> Duration {
@@ -137,7 +141,7 @@ const fn default_max_body() -> u64 {
 
 impl ServiceDefinition {
     /// A REST service with defaults everywhere else.
-    pub const fn rest(id: ServiceId, url: ServiceUrl) -> Self {
+    pub fn rest(id: ServiceId, url: ServiceUrl) -> Self {
         Self {
             v: V1,
             id,
@@ -155,6 +159,7 @@ impl ServiceDefinition {
             disabled: None,
             max_body: DEFAULT_MAX_BODY,
             secret_headers: Vec::new(),
+            evidence: EvidenceSettings::default(),
         }
     }
 
@@ -212,6 +217,11 @@ impl ServiceDefinition {
                 bad("kind", "a service with an OpenAPI document is of the kind openapi")
             }
         }
+    }
+
+    /// Whether it may be called before the records are durable. Never one whose request is to be stamped before.
+    pub(crate) fn is_called_early(&self) -> bool {
+        self.side_effect_free && self.evidence.time_stamp == TimeStamp::Batch
     }
 
     /// Whether both are described by the same document at the same place.
@@ -299,6 +309,19 @@ mod tests {
                 .is_err()
         );
         assert!(serde_json::from_str::<ServiceDefinition>(&stored.replace("\"v\":1", "\"v\":2")).is_err());
+    }
+
+    #[test]
+    fn what_is_said_about_evidence_is_absent_until_it_is_said() {
+        let mut service =
+            ServiceDefinition::rest("VN/GOV/G01/a/s".parse().unwrap(), "http://x".parse().unwrap());
+        service.side_effect_free = true;
+        assert!(service.is_called_early() && !serde_json::to_string(&service).unwrap().contains("evidence"));
+        service.evidence.time_stamp = TimeStamp::Immediate;
+        assert!(!service.is_called_early(), "the request's stamp comes first");
+        let text = serde_json::to_string(&service).unwrap();
+        assert!(text.ends_with(r#","evidence":{"timeStamp":"immediate"}}"#), "{text}");
+        assert_eq!(serde_json::from_str::<ServiceDefinition>(&text).unwrap(), service);
     }
 
     #[test]

@@ -3,8 +3,9 @@
 #![allow(missing_docs, reason = "a test")]
 
 use proptest::prelude::*;
+use serde_json::Value;
 use truc_message::CanonicalPath;
-use truc_policy::{PathGlob, ServiceUrl};
+use truc_policy::{EvidenceSettings, PathGlob, ServiceUrl, SubjectPlace};
 
 /// X-Road ug-ss 6.7 word for word, over characters: `*` any run within a segment, `**` any number of segments.
 fn by_the_book(pattern: &[String], path: &[String]) -> bool {
@@ -27,6 +28,39 @@ fn run(pattern: &[char], text: &[char]) -> bool {
         }
         Some((c, rest)) => text.split_first().is_some_and(|(t, text)| t == c && run(rest, text)),
     }
+}
+
+/// JSON whose names come from the same few that the pointers have, so that they meet.
+fn json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "[0-9đ]{0,4}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 40, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map("[a1/~0]{0,1}", inner, 0..5)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+fn header(query: &str) -> truc_message::Header {
+    let json = serde_json::json!({
+        "v": 1, "kind": "request", "id": "01934c00-0000-7000-8000-000000000000", "instance": "VN",
+        "client": "SUBSYSTEM:VN/GOV/H26/mot-cua", "service": "SERVICE:VN/GOV/G01/csdl-dancu/tra-cuu",
+        "from": "NODE:VN/GOV/H26/ss1", "to": "NODE:VN/GOV/G01/ss1", "directory": {"epoch": 1, "version": 1},
+        "sent": "2026-11-21T03:04:05.678Z", "expires": "2026-11-21T03:05:05.678Z",
+        "method": "POST", "path": "/a", "query": query, "headers": [],
+    });
+    serde_json::from_value(json).unwrap()
+}
+
+fn place(json: Value) -> SubjectPlace {
+    serde_json::from_value::<EvidenceSettings>(serde_json::json!({"subject": json})).unwrap().subject.unwrap()
 }
 
 proptest! {
@@ -54,6 +88,29 @@ proptest! {
         if let Ok(glob) = pattern.parse::<PathGlob>() {
             prop_assert_eq!(glob.matches(&plain.segments()), glob.matches(&encoded.segments()));
         }
+    }
+
+    /// As serde_json's own pointer sees it, which is written by others.
+    #[test]
+    fn a_subject_is_what_stands_at_the_pointer(json in json(), pointer in "(/(a|1|~1|~0|0|)){0,4}") {
+        let body = serde_json::to_vec(&json).unwrap();
+        let expected = match json.pointer(&pointer) {
+            Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
+            Some(Value::Number(number)) if number.is_i64() || number.is_u64() => Some(number.to_string()),
+            _ => None,
+        };
+        let place = place(serde_json::json!({"jsonPointer": pointer}));
+        prop_assert_eq!(place.find(&header(""), Some(&body)).ok(), expected, "{}", json);
+        prop_assert!(place.find(&header(""), None).is_err());
+    }
+
+    /// Whatever text is written into a query is found again, unless it is there twice.
+    #[test]
+    fn a_subject_in_a_query_is_decoded(text in "\\PC{1,20}", before in "(b=[a-z]{0,3}&){0,2}", twice in any::<bool>()) {
+        let coded: String = text.bytes().map(|b| format!("%{b:02X}")).collect();
+        let query = format!("{before}số={coded}{}", if twice { "&số=x" } else { "" }).replace("số", "s%E1%BB%91");
+        let found = place(serde_json::json!({"query": "số"})).find(&header(&query), None);
+        prop_assert_eq!(found.ok(), (!twice).then_some(text));
     }
 
     #[test]

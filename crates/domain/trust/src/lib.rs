@@ -33,6 +33,7 @@ mod statuses_tests;
 mod subject;
 #[cfg(test)]
 mod testing;
+pub mod timestamp;
 mod trust_error;
 mod verified;
 mod verify;
@@ -46,7 +47,7 @@ pub use name::SubjectAttribute;
 pub use ocsp::{CertificateStatus, Verdict};
 pub use own_statuses::OwnStatuses;
 pub use pem::pem;
-pub use standing::{ServiceState, Standing};
+pub use standing::{ServiceState, Standing, Standings};
 pub use statuses::{
     Accepted, KnownStatus, StatusBook, StatusPolicy, StatusSource, StatusSourceError, Subject,
 };

@@ -21,7 +21,7 @@ use crate::{
 const ROUNDS: usize = 10_000;
 
 /// splitmix64: the same mutations every time.
-struct Draw(u64);
+pub(crate) struct Draw(pub(crate) u64);
 
 impl Draw {
     fn next(&mut self) -> u64 {
@@ -42,7 +42,7 @@ impl Draw {
 }
 
 /// One to four changes: bits, octets, pieces cut out, doubled, moved or swapped with pieces of `other`.
-fn mutated(good: &[u8], other: &[u8], draw: &mut Draw) -> Vec<u8> {
+pub(crate) fn mutated(good: &[u8], other: &[u8], draw: &mut Draw) -> Vec<u8> {
     let mut bytes = good.to_vec();
     for _ in 0..=draw.below(4) {
         if bytes.is_empty() {

@@ -71,14 +71,16 @@ impl Standing {
 }
 
 /// The standings of all services of one kind, by URL or name.
-pub(crate) struct Standings {
+#[derive(Debug)]
+pub struct Standings {
     /// Makes the rests of two nodes differ, so that they do not all come back in one moment.
     seed: Digest,
     known: Mutex<HashMap<String, Standing>>,
 }
 
 impl Standings {
-    pub(crate) fn new(seed: Digest) -> Self {
+    /// Nobody was asked yet. `seed` makes this node's rests differ from other nodes'.
+    pub fn new(seed: Digest) -> Self {
         Self { seed, known: Mutex::default() }
     }
 
@@ -87,12 +89,13 @@ impl Standings {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn of(&self, name: &str) -> Standing {
+    /// How this service has answered; as one that was never asked, where it is not known.
+    pub fn of(&self, name: &str) -> Standing {
         self.known().get(name).copied().unwrap_or_default()
     }
 
     /// Those of `names` that may be asked now, in the order to ask them.
-    pub(crate) fn order(&self, names: &[String], now: Timestamp) -> Vec<String> {
+    pub fn order(&self, names: &[String], now: Timestamp) -> Vec<String> {
         let known = self.known();
         let standing = |name: &String| known.get(name).copied().unwrap_or_default();
         let mut order: Vec<&String> = names.iter().filter(|name| !standing(name).resting(now)).collect();
@@ -101,7 +104,7 @@ impl Standings {
     }
 
     /// It gave what was asked for. Says whether it had been failing.
-    pub(crate) fn answered(&self, name: &str, now: Timestamp) -> bool {
+    pub fn answered(&self, name: &str, now: Timestamp) -> bool {
         self.change(name, |standing| {
             let back = standing.failures > 0;
             *standing = Standing { answered_at: Some(now), ..Standing::default() };
@@ -110,7 +113,7 @@ impl Standings {
     }
 
     /// It did not; with `rest` it is left alone for a while, longer each time. Says whether this is the first failure in a row.
-    pub(crate) fn failed(&self, name: &str, rest: bool, now: Timestamp) -> bool {
+    pub fn failed(&self, name: &str, rest: bool, now: Timestamp) -> bool {
         self.change(name, |standing| {
             standing.failures = standing.failures.saturating_add(1);
             standing.failing_since.get_or_insert(now);
@@ -129,7 +132,7 @@ impl Standings {
     }
 
     /// 1 s, 2 s, 4 s … up to a minute, and of that a share between one half and the whole, which node, service and count decide.
-    fn rest(&self, name: &str, failures: u32) -> Duration {
+    pub fn rest(&self, name: &str, failures: u32) -> Duration {
         let whole = Duration::from_secs(1 << failures.saturating_sub(1).min(6)).min(LONGEST_REST);
         let drawn = Digest::of(&[&self.seed.0[..], name.as_bytes(), &failures.to_be_bytes()].concat());
         whole / 2 + whole / 2 * u32::from(drawn.0[0]) / 255

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use truc_directory::{Directory, NodeEntry};
 use truc_evidence::{Ended, Ending, Receipt, Reservation, Role, StoreError};
 use truc_message::{
-    Body, BodyStream, FieldValue, HeaderField, Kind, Opening, Parts, Peer, Received, Signed, reveal,
+    Body, BodyStream, FieldValue, HeaderField, Kind, Leaf, Opening, Parts, Peer, Received, Signed, reveal,
 };
 use truc_model::{Fault, FaultCode, MessageId, Side, SubsystemId, Timestamp};
 use truc_trust::{Answer, Asked, Verified};
@@ -88,6 +88,18 @@ struct Exchange {
     on_their_record: bool,
 }
 
+/// What the provider's node says of its record of the answer.
+enum Theirs {
+    /// The answer came from that record.
+    Known,
+    /// It is durable.
+    Recorded(Leaf),
+    /// It cannot vouch for it, or not yet.
+    Unknown(Fault),
+    /// Nothing: it can still be asked.
+    Unsaid,
+}
+
 /// Whoever awaits a call carries it to its end: dropping it in the middle leaves the exchange open until the next start.
 #[async_trait]
 impl ConsumerSide for Consumer {
@@ -116,6 +128,7 @@ impl Consumer {
     async fn begin(&self, draft: Draft, deadline: Deadline) -> Result<(Begun, DraftBody), Fault> {
         let directory = self.ground.directory(Side::ClientProxy)?;
         self.is_hosted(&draft.client, &directory)?;
+        self.ground.stamps_in_time(Side::ClientProxy)?;
         let candidates = routing::candidates(&directory, &draft, self.ground.clock.now())?;
         let (node, conversation) = self.reach(&candidates, &directory, deadline).await?;
         let length = draft.body.announced();
@@ -359,22 +372,37 @@ impl Consumer {
         let on_their_record = exchange.on_their_record;
         let step = async {
             let hear = async {
-                on_their_record || matches!(exchange.conversation.hear().await, Ok(Turn::Recorded(_)))
+                if on_their_record {
+                    return Theirs::Known;
+                }
+                match exchange.conversation.hear().await {
+                    Ok(Turn::Recorded(leaf)) => Theirs::Recorded(leaf),
+                    Ok(Turn::Fault(fault)) if fault.code == FaultCode::OutcomeUnknown => {
+                        Theirs::Unknown(fault)
+                    }
+                    _ => Theirs::Unsaid,
+                }
             };
             tokio::join!(
                 self.ground.recorder.received_answer(&answer, ending, &exchange.directory, room),
                 hear,
             )
         };
-        let (recorded, confirmed) =
+        let (recorded, theirs) =
             exchange.deadline.by(FaultCode::OutcomeUnknown, "recording the answer", step).await?;
-        recorded.map_err(|error| {
+        let recorded = recorded.map_err(|error| {
             let mut fault = recording_failed(&error);
             fault.code = FaultCode::OutcomeUnknown;
             fault
         })?;
-        if !confirmed {
-            self.is_on_their_record(exchange, &answer).await?;
+        match theirs {
+            Theirs::Known => {}
+            Theirs::Recorded(leaf) => {
+                let (from, own) = (&answer.header().from, recorded.receipt().sequence);
+                self.ground.time_stamps.acknowledged(from, own, leaf);
+            }
+            Theirs::Unknown(fault) => return Err(fault),
+            Theirs::Unsaid => self.is_on_their_record(exchange, &answer).await?,
         }
         match refused {
             Some(fault) => Err(fault),

@@ -7,7 +7,7 @@ use truc_evidence::Recorder;
 use truc_model::{Clock, Fault, FaultCode, NodeId, Side};
 use truc_trust::Verifier;
 
-use crate::ports::CurrentDirectory;
+use crate::ports::{CurrentDirectory, TimeStamps};
 use crate::sealing::Sealing;
 
 /// Shared by [`crate::Consumer`] and [`crate::Provider`].
@@ -24,6 +24,8 @@ pub struct Ground {
     pub recorder: Recorder,
     /// Signing.
     pub sealing: Sealing,
+    /// How far the evidence is time-stamped.
+    pub time_stamps: Arc<dyn TimeStamps>,
 }
 
 impl Ground {

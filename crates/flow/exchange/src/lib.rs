@@ -17,6 +17,7 @@ mod refusal_rate;
 mod request;
 mod routing;
 mod sealing;
+mod stamping;
 mod standing;
 
 pub use call::{CallContext, Draft, DraftBody, Failed, Reply};

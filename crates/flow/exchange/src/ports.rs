@@ -1,5 +1,7 @@
 //! What an exchange needs of the world.
 
+mod time_stamps;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,6 +14,7 @@ use truc_model::{Digest, Fault, MessageId, Timestamp};
 use truc_policy::{Admitted, ServiceDefinition, SideEffectFree};
 use truc_trust::{Request, Verified};
 
+pub use self::time_stamps::{NoTimeStamps, TimeStamps};
 use crate::call::{Draft, Failed, Reply};
 
 /// The directory in force; kept by whoever follows the registry.

@@ -14,8 +14,8 @@ use truc_evidence::{Claim, Known, OpenRequest, Past, Receipt, Recorded, Reservat
 use truc_message::{
     Freshness, Header, Kind, MalformedHeader, MalformedMessage, Parts, Peer, Received, Signature, reveal,
 };
-use truc_model::{Digest, Fault, FaultCode, MessageId, Side, Timestamp};
-use truc_policy::{Admitted, NotAdmitted, Policy};
+use truc_model::{Digest, Fault, FaultCode, MessageId, NodeId, Side, Timestamp};
+use truc_policy::{Admitted, EvidenceSettings, NotAdmitted, Policy};
 use truc_trust::{Request, Verified};
 
 use crate::answer::{self, Made, Replied};
@@ -59,13 +59,15 @@ impl ProviderSide for Provider {
             // Nobody may make a node spool what it will deny.
             announced => {
                 self.takes_requests(&header, &directory)?;
+                self.ground.stamps_in_time(Side::ServerProxy)?;
                 self.policy.load().early(&header, announced.unwrap_or_default(), &directory, at)
             }
         }
     }
 
     async fn serve(&self, mut conversation: Box<dyn Conversation>) {
-        if let Err(fault) = self.exchange(conversation.as_mut()).await {
+        // On the heap: what every step holds at once is too long for the stacks of whoever awaits this.
+        if let Err(fault) = Box::pin(self.exchange(conversation.as_mut())).await {
             tracing::info!(%fault, "exchange ended in an unsigned fault");
             // The peer may be gone already; then there is nobody to tell.
             drop(conversation.say(Turn::Fault(fault)).await);
@@ -114,6 +116,7 @@ impl Provider {
         };
         // After the claim: what was carried out before is told all the same.
         self.takes_requests(verified.header(), &directory)?;
+        self.ground.stamps_in_time(Side::ServerProxy)?;
         let _under_way = self.ground.recorder.under_way(Role::Provider, verified.header().id);
         let admitted = match self.admit(verified, &directory) {
             Ok(admitted) => admitted,
@@ -121,8 +124,15 @@ impl Provider {
         };
         let room = self.ground.recorder.reserve_answer().await.map_err(|e| not_recorded(&e))?;
         let (recorded, replied) = self.carry_out(c, admitted, claim, &directory).await?;
+        let said = recorded.inner().target().evidence();
         let answer = self.seal(c, &recorded, replied, &directory).await;
-        self.answer(c, answer, &directory, Some(room)).await
+        self.answer(c, answer, &said, &directory, Some(room)).await
+    }
+
+    /// What the service that a request names says about its evidence now.
+    fn said(&self, header: &Header) -> EvidenceSettings {
+        let policy = self.policy.load();
+        policy.service(&header.service).map(|service| service.evidence.clone()).unwrap_or_default()
     }
 
     /// Received: well-formed, addressed to us, of now.
@@ -258,12 +268,13 @@ impl Provider {
             let detail = format!("too many refused requests of {}; the last: {fault}", header.client);
             return Err(Fault::provider(FaultCode::QuotaExceeded, detail).with_retry_after(REFUSALS_RETRY));
         }
-        let recording = self.ground.recorder.refused_request(&request, claim, directory);
+        let said = self.said(header);
+        let recording = self.ground.recorder.refused_request(&request, claim, &said, directory);
         let receipt = within(recording).await.map_err(|e| not_recorded(&e))?;
         tracing::info!(request = %header.id, client = %header.client, service = %header.service, code = %fault.code, "refused");
         let asked = answer::Asked { header, digest: request.message().digest(), leaf: receipt.leaf };
         let signed = answer::refuse(&self.ground, asked, &fault, directory).await;
-        self.answer(c, signed, directory, None).await
+        self.answer(c, signed, &said, directory, None).await
     }
 
     /// Recorded: durable before the service may act.
@@ -277,8 +288,9 @@ impl Provider {
         within(recording).await.map_err(|e| not_recorded(&e))
     }
 
-    /// The service is called only when the consumer's own record is durable too (protocol P4.3).
-    async fn consumer_has_recorded(&self, c: Conv<'_>) -> Result<(), Fault> {
+    /// The service is called only when the consumer's own record is durable too (protocol P4.3). What it says of it is kept
+    /// with `ours`.
+    async fn consumer_has_recorded(&self, c: Conv<'_>, from: &NodeId, ours: &Receipt) -> Result<(), Fault> {
         let not_called = |why: String| {
             Fault::provider(FaultCode::Unavailable, format!("the service was not called: {why}"))
         };
@@ -287,15 +299,18 @@ impl Provider {
             .by(FaultCode::Unavailable, "the service was not called: no `recorded` came", c.hear())
             .await?;
         match heard {
-            Ok(Turn::Recorded(_)) => Ok(()),
+            Ok(Turn::Recorded(leaf)) => {
+                self.ground.time_stamps.acknowledged(from, ours.sequence, leaf);
+                Ok(())
+            }
             Ok(Turn::Cancel) => Err(not_called("the consumer's node gave up".into())),
             Ok(_) => Err(not_called("the consumer's node broke the order of frames".into())),
             Err(error) => Err(not_called(error.to_string())),
         }
     }
 
-    /// Steps 8–10: both records, then the service. One that is declared free of side effects is called meanwhile; its answer
-    /// is sealed only after them.
+    /// Steps 8–10: both records, and the request's stamp where it is waited for; then the service. One that is declared free of
+    /// side effects is called meanwhile; its answer is sealed only after them.
     async fn carry_out(
         &self,
         c: Conv<'_>,
@@ -312,11 +327,17 @@ impl Provider {
         };
         let record = async {
             let recorded = self.record(admitted, claim, directory).await?;
-            Ok((recorded, self.consumer_has_recorded(c).await))
+            let (request, ours) = (recorded.inner().request(), recorded.receipt());
+            let said = recorded.inner().target().evidence();
+            let ready = tokio::try_join!(
+                self.consumer_has_recorded(c, &request.header().from, ours),
+                self.ground.request_stamped(&said, ours),
+            );
+            Ok((recorded, ready.map(drop)))
         };
         // Without our record the look is dropped.
-        let (looked, (recorded, heard)) = tokio::try_join!(look, record)?;
-        let replied = match (heard, looked) {
+        let (looked, (recorded, ready)) = tokio::try_join!(look, record)?;
+        let replied = match (ready, looked) {
             (Ok(()), Some(looked)) => looked,
             (Ok(()), None) => self.call(&recorded, directory).await,
             (Err(fault), _) => Replied::Refused(fault),
@@ -351,11 +372,12 @@ impl Provider {
         }
     }
 
-    /// Step 12: append the answer while it is sent; say `recorded` when it is durable.
+    /// Step 12: append the answer while it is sent; say `recorded` when it is durable, and stamped where that is waited for.
     async fn answer(
         &self,
         c: Conv<'_>,
         made: Result<Made, Fault>,
+        said: &EvidenceSettings,
         directory: &Directory,
         room: Option<Reservation>,
     ) -> Result<(), Fault> {
@@ -367,16 +389,17 @@ impl Provider {
             let turn = Turn::Message(Box::new(parts_of(&message, statuses.clone())), message.header().sent);
             c.say(turn).await
         };
-        let (said, recorded) = tokio::join!(
+        let recorder = &self.ground.recorder;
+        let (told, recorded) = tokio::join!(
             say,
-            within(self.ground.recorder.sent_answer(&message, &statuses, ending, directory, room)),
+            within(recorder.sent_answer(&message, &statuses, ending, said, directory, room)),
         );
         let receipt: Receipt = recorded.map_err(|error| {
             // The service may have acted and its answer is not on record: told as unknown, never silently.
             tracing::error!(%error, "the answer was not recorded");
             Fault::provider(FaultCode::OutcomeUnknown, format!("the answer could not be recorded: {error}"))
         })?;
-        if let Err(error) = said {
+        if let Err(error) = told {
             tracing::info!(%error, "the answer was not taken; it is on record");
             // A consumer's node that is still there learns from this to ask for the outcome.
             return Err(Fault::provider(
@@ -384,6 +407,7 @@ impl Provider {
                 "the answer was not taken; ask for the outcome",
             ));
         }
+        self.ground.answer_stamped(said, message.header().kind, &receipt).await?;
         drop(c.say(Turn::Recorded(receipt.leaf)).await);
         Ok(())
     }
@@ -431,7 +455,9 @@ impl Provider {
         let fault = Fault::provider(FaultCode::OutcomeUnknown, detail);
         let made = answer::refuse(&self.ground, asked, &fault, &directory).await?;
         let Made { message, statuses, ending, .. } = made;
-        let recording = self.ground.recorder.sent_answer(&message, &statuses, ending, &directory, None);
+        let said = self.said(&header);
+        let recording =
+            self.ground.recorder.sent_answer(&message, &statuses, ending, &said, &directory, None);
         within(recording).await.map(drop).map_err(|e| not_recorded(&e))
     }
 }

@@ -16,7 +16,9 @@ use truc_exchange::ports::{CurrentDirectory, PeerLink, ProviderSide};
 use truc_keys::KeyKind;
 use truc_model::{Clock, ManualClock, MemberId, NodeId, ServiceId, SubsystemId, SystemClock, Timestamp};
 use truc_peer::{Connections, Identity, PeerDoor, PeerDoorConfig, PeerLinks};
-use truc_policy::{MethodPattern, PathGlob, Policy, PolicyEvent, Right, ServiceDefinition};
+use truc_policy::{
+    Bodies, BodyClass, MethodPattern, PathGlob, Policy, PolicyEvent, Right, ServiceDefinition,
+};
 use truc_stores::{EvidenceJournal, JournalOptions, RecordKey, RecordKeys};
 use truc_trust::OwnStatuses;
 use zeroize::Zeroizing;
@@ -25,6 +27,7 @@ use crate::MemorySpool;
 use crate::authority::{Authority, Responder};
 use crate::bus::Bus;
 use crate::direct_link::Switchboard;
+use crate::gated_stamps::GatedStamps;
 use crate::gated_store::GatedStore;
 use crate::memory_signer::{MemorySigner, TestKey};
 use crate::memory_store::MemoryStore;
@@ -47,6 +50,7 @@ pub struct Federation {
     tls: bool,
     journal: bool,
     system_clock: bool,
+    keeping: (Bodies, BodyClass),
     door: PeerDoorConfig,
 }
 
@@ -65,6 +69,7 @@ impl Federation {
             tls: false,
             journal: false,
             system_clock: false,
+            keeping: (Bodies::default(), BodyClass::default()),
             door: PeerDoorConfig::default(),
         }
     }
@@ -132,6 +137,12 @@ impl Federation {
         self.system_clock = true;
         self
     }
+    /// What every node keeps of bodies as consumer.
+    #[must_use]
+    pub fn consumers_keep(mut self, bodies: Bodies, class: &str) -> Self {
+        self.keeping = (bodies, class.parse().unwrap());
+        self
+    }
     /// Bounds of every peer door.
     #[must_use]
     pub const fn doors(mut self, config: PeerDoorConfig) -> Self {
@@ -165,6 +176,7 @@ impl Federation {
             clock: Arc::clone(&clock),
             responder: Arc::clone(&responder),
             board: Arc::default(),
+            keeping: self.keeping.clone(),
             door: self.door,
         };
         let mut nodes = BTreeMap::new();
@@ -296,6 +308,7 @@ struct World {
     clock: Arc<dyn Clock>,
     responder: Arc<Responder>,
     board: Arc<Switchboard>,
+    keeping: (Bodies, BodyClass),
     door: PeerDoorConfig,
 }
 
@@ -313,6 +326,7 @@ impl World {
             (None, None) => unreachable!("one of the two is there"),
         };
         let gate = Arc::new(GatedStore::new(store));
+        let stamps = Arc::new(GatedStamps::default());
         let own = Arc::new(OwnStatuses::default());
         let chain = [Bytes::copy_from_slice(papers.auth.der())];
         let identity = Arc::new(Identity::new(&chain, &papers.auth_key.pkcs8()).unwrap());
@@ -342,6 +356,7 @@ impl World {
             directory: &directory,
             responder: &self.responder,
             store: Arc::clone(&gate) as _,
+            stamps: &stamps,
             signer: &signer,
             seals: &papers.seals,
             own: &own,
@@ -349,6 +364,7 @@ impl World {
             services: &services,
             link: &link,
             hosted: &papers.hosted,
+            keeping: &self.keeping,
         }
         .build();
         let side = Arc::clone(&provider) as Arc<dyn ProviderSide>;
@@ -383,6 +399,7 @@ impl World {
             store: Arc::clone(&gate) as _,
             memory,
             gate,
+            stamps,
             directory,
             policy,
             services,
@@ -395,6 +412,7 @@ impl World {
             connections,
             link,
             hosted: papers.hosted,
+            keeping: self.keeping.clone(),
             clock: Arc::clone(&self.clock),
             responder: Arc::clone(&self.responder),
             wire,

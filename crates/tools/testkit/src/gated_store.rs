@@ -1,12 +1,12 @@
 //! An evidence store whose disk can be made slow, for tests of who waits for whom.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::watch;
 use truc_evidence::{
-    EvidenceStore, ExchangeSummary, NewRecord, Query, Receipt, Reservation, StoreError, StoredRecord,
+    BodyClass, EvidenceStore, Found, NewRecord, Query, Receipt, Reservation, StoreError, StoredRecord,
 };
 use truc_model::{Digest, MessageId, Timestamp};
 
@@ -15,17 +15,28 @@ pub struct GatedStore {
     inner: Arc<dyn EvidenceStore>,
     shut: watch::Sender<bool>,
     waiting: watch::Sender<usize>,
+    classes: Mutex<Vec<BodyClass>>,
 }
 
 impl GatedStore {
     /// A gate, open, before `inner`.
     pub fn new(inner: Arc<dyn EvidenceStore>) -> Self {
-        Self { inner, shut: watch::Sender::new(false), waiting: watch::Sender::new(0) }
+        Self {
+            inner,
+            shut: watch::Sender::new(false),
+            waiting: watch::Sender::new(0),
+            classes: Mutex::default(),
+        }
     }
 
     /// From now on (or no longer) appends wait.
     pub fn set_shut(&self, shut: bool) {
         self.shut.send_replace(shut);
+    }
+
+    /// The retention classes of all records so far, in order.
+    pub fn classes(&self) -> Vec<BodyClass> {
+        self.classes.lock().unwrap().clone()
     }
 
     /// Returns once `count` appends have come to the shut gate.
@@ -45,7 +56,10 @@ impl EvidenceStore for GatedStore {
             self.waiting.send_modify(|waiting| *waiting += 1);
         }
         shut.wait_for(|shut| !shut).await.map_err(|e| StoreError::Failed(e.to_string()))?;
-        self.inner.append(record, room).await
+        let class = record.class.clone();
+        let receipt = self.inner.append(record, room).await?;
+        self.classes.lock().unwrap().push(class);
+        Ok(receipt)
     }
     async fn read(&self, sequence: u64) -> Result<StoredRecord, StoreError> {
         self.inner.read(sequence).await
@@ -59,7 +73,7 @@ impl EvidenceStore for GatedStore {
     async fn artifact(&self, digest: Digest) -> Result<Option<Bytes>, StoreError> {
         self.inner.artifact(digest).await
     }
-    async fn list(&self, query: Query) -> Result<Vec<ExchangeSummary>, StoreError> {
+    async fn list(&self, query: Query) -> Result<Found, StoreError> {
         self.inner.list(query).await
     }
     async fn replay(&self, since: Timestamp) -> Result<Vec<StoredRecord>, StoreError> {

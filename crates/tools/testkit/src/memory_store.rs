@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use truc_evidence::{
-    Decision, DecisionLog, EvidenceStore, ExchangeSummary, NewRecord, Outcome, Query, Receipt, RecordKind,
-    Reservation, StoreError, StoredRecord, caller_id, leaf_hash,
+    Decision, DecisionLog, EvidenceStore, Found, NewRecord, Proof, Query, Receipt,
+    RecordKind, Reservation, StoreError, StoredRecord, leaf_hash,
 };
 use truc_message::Leaf;
 use truc_model::{Digest, MessageId, Timestamp};
@@ -17,6 +17,7 @@ struct Kept {
     records: Vec<(StoredRecord, Option<Bytes>)>,
     artifacts: HashMap<Digest, Bytes>,
     decisions: Vec<Decision>,
+    proofs: Vec<Proof>,
     chain: Option<Digest>,
     full: bool,
 }
@@ -47,6 +48,30 @@ impl MemoryStore {
     /// How many records there are.
     pub fn len(&self) -> usize {
         self.kept().records.len()
+    }
+
+    /// Every leaf of the log, in order.
+    pub(crate) fn leaves(&self) -> Vec<Digest> {
+        self.each_record(|record| record.leaf().hash)
+    }
+
+    /// Something of each record, in order.
+    pub(crate) fn each_record<T>(&self, take: impl Fn(&StoredRecord) -> T) -> Vec<T> {
+        self.kept().records.iter().map(|(record, _)| take(record)).collect()
+    }
+
+    /// Every proof, in order.
+    pub fn proofs(&self) -> Vec<Proof> {
+        self.kept().proofs.clone()
+    }
+
+    pub(crate) fn add_proof(&self, proof: Proof) -> Result<(), StoreError> {
+        let mut kept = self.kept();
+        if kept.full {
+            return Err(StoreError::Full);
+        }
+        kept.proofs.push(proof);
+        Ok(())
     }
 
     /// True when there are none.
@@ -120,32 +145,8 @@ impl EvidenceStore for MemoryStore {
         Ok(self.kept().artifacts.get(&digest).cloned())
     }
 
-    async fn list(&self, query: Query) -> Result<Vec<ExchangeSummary>, StoreError> {
-        let mut found: Vec<ExchangeSummary> = Vec::new();
-        for (record, _) in &self.kept().records {
-            let local = &record.local;
-            let known = found.iter().position(|e| e.id == local.request);
-            let place = known.unwrap_or_else(|| {
-                found.push(begin(record));
-                found.len() - 1
-            });
-            if let Some(exchange) = found.get_mut(place) {
-                exchange.records.push(record.sequence);
-                if let Some(outcome) = ends_as(record) {
-                    exchange.outcome = outcome;
-                    exchange.fault.clone_from(&local.fault);
-                }
-            }
-        }
-        found.retain(|e| matches(&query, e));
-        if let Some(wanted) = &query.caller_id {
-            let kept = self.kept();
-            let bears = |r: &StoredRecord| caller_id(r.kind, &r.header).as_ref() == Some(wanted);
-            found.retain(|e| kept.records.iter().any(|(r, _)| r.local.request == e.id && bears(r)));
-        }
-        found.sort_by_key(|e| std::cmp::Reverse((e.time, e.id)));
-        found.truncate(if query.limit == 0 { 1000 } else { query.limit });
-        Ok(found)
+    async fn list(&self, query: Query) -> Result<Found, StoreError> {
+        Ok(crate::memory_search::page(&self.each_record(StoredRecord::clone), &query))
     }
 
     async fn replay(&self, since: Timestamp) -> Result<Vec<StoredRecord>, StoreError> {
@@ -160,36 +161,6 @@ impl EvidenceStore for MemoryStore {
             |r: &&StoredRecord| r.local.at >= since || (r.kind == RecordKind::Request && !answered(r));
         Ok(kept.records.iter().map(|r| &r.0).filter(wanted).cloned().collect())
     }
-}
-
-fn begin(record: &StoredRecord) -> ExchangeSummary {
-    ExchangeSummary {
-        id: record.local.request,
-        time: record.local.at,
-        role: record.local.role,
-        client: record.local.client.clone(),
-        service: record.local.service.clone(),
-        outcome: Outcome::Unknown,
-        fault: None,
-        records: Vec::new(),
-    }
-}
-
-fn ends_as(record: &StoredRecord) -> Option<Outcome> {
-    match record.kind {
-        RecordKind::Request => None,
-        RecordKind::Response => Some(Outcome::Ok),
-        RecordKind::Refusal => Some(record.local.outcome.unwrap_or(Outcome::Refused)),
-        RecordKind::Unsigned => Some(record.local.outcome.unwrap_or(Outcome::Failed)),
-    }
-}
-
-fn matches(query: &Query, exchange: &ExchangeSummary) -> bool {
-    query.request.is_none_or(|r| r == exchange.id)
-        && query.client.as_ref().is_none_or(|c| *c == exchange.client)
-        && query.service.as_ref().is_none_or(|s| *s == exchange.service)
-        && query.since.is_none_or(|t| exchange.time >= t)
-        && query.until.is_none_or(|t| exchange.time < t)
 }
 
 #[async_trait]
@@ -220,6 +191,8 @@ mod tests {
     async fn keeps_the_contracts() {
         contract::evidence(&MemoryStore::default()).await.unwrap();
         contract::caller_ids(&MemoryStore::default()).await.unwrap();
+        contract::search(&MemoryStore::default()).await.unwrap();
+        contract::proofs(&MemoryStore::default()).await.unwrap();
         contract::decisions(&MemoryStore::default()).await.unwrap();
     }
 }

@@ -20,11 +20,12 @@ use truc_message::{
 };
 use truc_model::{Clock, MemberId, MessageId, NodeId, Side, SubsystemId};
 use truc_peer::{Connections, Identity, PeerLinks};
-use truc_policy::{Policy, PolicyEvent};
+use truc_policy::{Bodies, BodyClass, Policy, PolicyEvent};
 use truc_trust::{Certificate, OwnStatuses, StatusPolicy, Verifier};
 
 use crate::authority::Responder;
 use crate::direct_link::Switchboard;
+use crate::gated_stamps::GatedStamps;
 use crate::gated_store::GatedStore;
 use crate::memory_signer::{MemorySigner, TestKey};
 use crate::memory_store::MemoryStore;
@@ -59,6 +60,8 @@ pub struct TestNode {
     pub memory: Option<Arc<MemoryStore>>,
     /// Its evidence's gate: its disk can be slow.
     pub gate: Arc<GatedStore>,
+    /// Its time-stamps: they can be late.
+    pub stamps: Arc<GatedStamps>,
     /// The directory in force here.
     pub directory: Arc<InForce>,
     /// Its rights and services.
@@ -82,6 +85,7 @@ pub struct TestNode {
     /// Its links to other nodes.
     pub link: Arc<dyn PeerLink>,
     pub(crate) hosted: Vec<SubsystemId>,
+    pub(crate) keeping: (Bodies, BodyClass),
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) responder: Arc<Responder>,
     pub(crate) wire: Wire,
@@ -95,6 +99,7 @@ pub(crate) struct Halves<'a> {
     pub(crate) directory: &'a Arc<InForce>,
     pub(crate) responder: &'a Arc<Responder>,
     pub(crate) store: Arc<dyn EvidenceStore>,
+    pub(crate) stamps: &'a Arc<GatedStamps>,
     pub(crate) signer: &'a Arc<MemorySigner>,
     pub(crate) seals: &'a HashMap<MemberId, Seal>,
     pub(crate) own: &'a Arc<OwnStatuses>,
@@ -102,20 +107,23 @@ pub(crate) struct Halves<'a> {
     pub(crate) services: &'a Arc<Services>,
     pub(crate) link: &'a Arc<dyn PeerLink>,
     pub(crate) hosted: &'a [SubsystemId],
+    pub(crate) keeping: &'a (Bodies, BodyClass),
 }
 
 impl Halves<'_> {
     pub(crate) fn build(self) -> (Arc<Ground>, Arc<Consumer>, Arc<Provider>) {
-        let index_keys =
-            self.seals.keys().map(|member| (member.clone(), IndexKey::new("index-1", &[7; 32]))).collect();
+        let index_key = |member: &MemberId| (member.clone(), vec![IndexKey::new("index-1", &[7; 32])]);
+        let index_keys = self.seals.keys().map(index_key).collect();
         let source = Arc::clone(self.responder) as _;
         let ground = Arc::new(Ground {
             me: self.id.clone(),
             clock: Arc::clone(self.clock),
             directory: Arc::clone(self.directory) as _,
             verifier: Verifier::new(self.id.clone(), source, StatusPolicy::default()),
-            recorder: Recorder::new(self.store, Arc::clone(self.clock), index_keys),
+            recorder: Recorder::new(self.store, Arc::clone(self.clock), index_keys)
+                .keeping(self.keeping.0, self.keeping.1.clone()),
             sealing: Sealing::new(Arc::clone(self.signer) as _, self.seals.clone(), Arc::clone(self.own)),
+            time_stamps: Arc::clone(self.stamps) as _,
         });
         let consumer = Consumer::new(Arc::clone(&ground), Arc::clone(self.link), self.hosted.to_vec());
         let services = Arc::clone(self.services) as _;
@@ -266,6 +274,7 @@ impl TestNode {
             directory: &self.directory,
             responder: &self.responder,
             store: Arc::clone(&self.gate) as _,
+            stamps: &self.stamps,
             signer: &self.signer,
             seals: &self.seals,
             own: &self.own,
@@ -273,6 +282,7 @@ impl TestNode {
             services: &self.services,
             link: &self.link,
             hosted: &self.hosted,
+            keeping: &self.keeping,
         }
         .build();
         (self.ground, self.consumer, self.provider) = (ground, consumer, provider);

@@ -7,14 +7,14 @@ use axum::{Extension, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use truc_evidence::{ExchangeSummary, Query, Role, StoredRecord};
+use truc_evidence::{Query, StoredRecord};
 use truc_model::{MemberId, MessageId};
 
-use crate::extract::{Named, Params};
+use crate::extract::{Body, Named, Params};
 use crate::fault::AdminFault;
 use crate::router::{App, Shared};
 use crate::tokens::Caller;
-use crate::view::{EvidenceEntry, EvidenceFilter, EvidenceRecord, EvidenceShown};
+use crate::view::{EvidenceFilter, EvidencePage, EvidenceRecord, EvidenceSearch, EvidenceShown, NEXT_HEADER};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,59 +27,38 @@ pub(crate) async fn list(
     State(app): State<Shared>,
     Extension(caller): Extension<Caller>,
     Params(filter): Params<EvidenceFilter>,
-) -> Result<Json<Vec<EvidenceEntry>>, AdminFault> {
-    let query = filter.query().map_err(AdminFault::malformed)?;
-    let found = match &caller.member {
-        Some(member) => of_member(&app, member, query).await?,
-        None => app.backend.evidence_list(query).await?,
-    };
-    Ok(Json(found.into_iter().map(EvidenceEntry::from).collect()))
+) -> Result<Response, AdminFault> {
+    let query = Query { owner: caller.member.clone(), ..filter.query().map_err(AdminFault::malformed)? };
+    let EvidencePage { exchanges, next } = app.backend.evidence_list(query).await?.into();
+    let mut response = Json(exchanges).into_response();
+    if let Some(next) = next {
+        response.headers_mut().insert(NEXT_HEADER, HeaderValue::from(next));
+    }
+    Ok(response)
 }
 
-/// Most exchanges of all members that are gone through at once for those of one.
-const PAGE: usize = 1000;
-
-/// The exchanges of one hosted member: page by page, since the store knows clients and services and no members.
-async fn of_member(
-    app: &App,
-    member: &MemberId,
-    mut query: Query,
-) -> Result<Vec<ExchangeSummary>, AdminFault> {
-    let wanted = std::mem::replace(&mut query.limit, PAGE);
-    let mut found: Vec<ExchangeSummary> = Vec::new();
-    loop {
-        let page = app.backend.evidence_list(query.clone()).await?;
-        let whole = page.len() >= PAGE;
-        let oldest = page.last().map(|exchange| exchange.time);
-        for exchange in page {
-            let known = found.iter().rev().take(PAGE).any(|known| known.id == exchange.id);
-            if !known && is_of(app, member, &exchange).await? {
-                found.push(exchange);
-                if found.len() == wanted {
-                    return Ok(found);
-                }
-            }
-        }
-        // The next page begins in the millisecond in which this one ended: what was there already is known.
-        let next = oldest.map(|oldest| oldest.plus(std::time::Duration::from_millis(1)));
-        if !whole || next.is_none() || next == query.until {
-            return Ok(found);
-        }
-        query.until = next;
+/// As a list, with everything that can be asked for. People are named in the body, and in no log.
+pub(crate) async fn search(
+    State(app): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Body(search): Body<EvidenceSearch>,
+) -> Result<Json<EvidencePage>, AdminFault> {
+    let (officer, subject, dossier) =
+        (search.officer.is_some(), search.subject.is_some(), search.dossier.is_some());
+    let member = caller.member.as_ref();
+    let query =
+        search.query(|text| app.backend.person_hashes(text, member)).map_err(AdminFault::malformed)?;
+    let query = Query { owner: caller.member.clone(), ..query };
+    if officer || subject || dossier {
+        tracing::info!(
+            actor = caller.name,
+            officer,
+            subject,
+            dossier,
+            "evidence searched for a person or dossier"
+        );
     }
-}
-
-/// Whether the exchange is one of this member's own here: it called, or its service was called.
-async fn is_of(app: &App, member: &MemberId, exchange: &ExchangeSummary) -> Result<bool, AdminFault> {
-    let (own, other) = match exchange.role {
-        Role::Consumer => (exchange.client.member(), exchange.service.member()),
-        Role::Provider => (exchange.service.member(), exchange.client.member()),
-    };
-    if own == *member {
-        return Ok(true);
-    }
-    // Both halves may have passed through this node, and the list shows one of them.
-    Ok(other == *member && !records(app, exchange.id, Some(member)).await?.is_empty())
+    Ok(Json(app.backend.evidence_list(query).await?.into()))
 }
 
 /// The records of an exchange, as many as are this member's.

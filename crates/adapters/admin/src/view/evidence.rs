@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use truc_evidence::{ExchangeSummary, LocalPart, Outcome, Query, RecordKind, Role, StoredRecord};
+use truc_evidence::{
+    ExchangeSummary, Found, KeyedHash, LocalPart, Outcome, Query, RecordKind, Role, StoredRecord,
+};
 use truc_model::{Digest, MemberId, MessageId, ServiceId, SubsystemId, Timestamp};
 
 /// Exchanges listed unless the caller says otherwise.
@@ -29,19 +31,31 @@ pub struct EvidenceFilter {
     /// At most so many, newest first; 100 unless given, 1000 at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+    /// Goes on where an answer ended: its header `truc-next`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+}
+
+/// The header of a list of exchanges that is not at its end, with where to go on (`after`).
+pub(crate) const NEXT_HEADER: &str = "truc-next";
+
+fn checked(limit: Option<usize>) -> Result<usize, String> {
+    let limit = limit.unwrap_or(LIST_DEFAULT);
+    if (1..=LIST_LIMIT).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(format!(
+        "limit: {limit} is out of bounds; write a whole number from 1 to {LIST_LIMIT}, and go on with after"
+    ))
 }
 
 impl EvidenceFilter {
     /// # Errors
     /// A sentence, when the limit is out of bounds.
     pub(crate) fn query(self) -> Result<Query, String> {
-        let limit = self.limit.unwrap_or(LIST_DEFAULT);
-        if !(1..=LIST_LIMIT).contains(&limit) {
-            return Err(format!(
-                "limit: {limit} is out of bounds; write a whole number from 1 to {LIST_LIMIT}, and go on with until"
-            ));
-        }
+        let limit = checked(self.limit)?;
         Ok(Query {
+            after: self.after,
             client: self.client,
             service: self.service,
             since: self.since,
@@ -49,6 +63,114 @@ impl EvidenceFilter {
             limit,
             ..Query::default()
         })
+    }
+}
+
+/// What to search for; every set field must match. People and dossiers are named here as they are: this is the body of a request and
+/// never part of an address, which others may log.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EvidenceSearch {
+    /// The exchange of this message: a request's id or an answer's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<MessageId>,
+    /// Requests to which the caller itself gave this id (`X-Road-Id`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller_id: Option<String>,
+    /// Of this client only.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::plain::option")]
+    pub client: Option<SubsystemId>,
+    /// Of this service only.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::plain::option")]
+    pub service: Option<ServiceId>,
+    /// Asked for by this officer (`userId`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub officer: Option<String>,
+    /// About this person: the number as the service is told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// For this dossier (`issue`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dossier: Option<String>,
+    /// For this agency, as the request writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agency: Option<String>,
+    /// For this purpose, as the request writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<String>,
+    /// Ended by this fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+    /// Ended like this; `unknown` also finds what has no answer yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// This half of the node took part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// Recorded at or after this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::plain::option")]
+    pub since: Option<Timestamp>,
+    /// Recorded before this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::plain::option")]
+    pub until: Option<Timestamp>,
+    /// At most so many, newest first; 100 unless given, 1000 at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// Goes on where a page ended: its `next`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+}
+
+impl std::fmt::Debug for EvidenceSearch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Not what it looks for.
+        f.write_str("EvidenceSearch")
+    }
+}
+
+impl EvidenceSearch {
+    /// The query, with people and dossiers as `hashes` makes them.
+    ///
+    /// # Errors
+    /// A sentence, when the limit is out of bounds.
+    pub fn query(self, hashes: impl Fn(&str) -> Vec<KeyedHash>) -> Result<Query, String> {
+        let hashed = |text: Option<String>| text.map(|text| hashes(&text));
+        Ok(Query {
+            limit: checked(self.limit)?,
+            message: self.message,
+            caller_id: self.caller_id,
+            owner: None,
+            client: self.client,
+            service: self.service,
+            officer: hashed(self.officer),
+            subject: hashed(self.subject),
+            dossier: hashed(self.dossier),
+            agency: self.agency,
+            purpose: self.purpose,
+            fault: self.fault,
+            outcome: self.outcome,
+            role: self.role,
+            since: self.since,
+            until: self.until,
+            after: self.after,
+        })
+    }
+}
+
+/// A page of what a search found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EvidencePage {
+    /// The exchanges, newest first.
+    pub exchanges: Vec<EvidenceEntry>,
+    /// Where to go on (`after`); absent when there is nothing more. A page may be short, or empty, and have a next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+}
+
+impl From<Found> for EvidencePage {
+    fn from(found: Found) -> Self {
+        Self { exchanges: found.exchanges.into_iter().map(EvidenceEntry::from).collect(), next: found.next }
     }
 }
 

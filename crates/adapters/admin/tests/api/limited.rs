@@ -2,10 +2,10 @@
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use truc_admin::{AdminClient, Grant, NewGroup, Role, routes};
+use truc_admin::{AdminClient, EvidenceSearch, Grant, NewGroup, Role, routes};
 use truc_policy::{Conditions, ServiceDefinition};
 
-use crate::node::{EXCHANGE, Running, THEIR_EXCHANGE, limited, start_hosting, token};
+use crate::node::{EXCHANGE, Running, SUBJECT, THEIR_EXCHANGE, limited, start_hosting, token};
 use crate::raw;
 
 const OURS: &str = "VN/GOV/G01/csdl-dancu";
@@ -63,6 +63,7 @@ fn about_them(method: &Method, path: &str, right: &str) -> (String, String, Stat
         ("POST", "/api/v1/local-groups", _) => ("", json!({"owner": THEIRS, "code": "moi"})),
         ("POST", _, "members") => ("", json!({"member": "MEMBER:VN/GOV/H26"})),
         ("DELETE", _, "members") => ("?member=MEMBER:VN/GOV/H26", json!(null)),
+        (_, _, "search") => ("", json!({})),
         ("GET", "/api/v1/policy", _) => ("?member=VN/GOV/G10", json!(null)),
         (_, _, "plan" | "apply") => ("", json!({"text": text, "digest": digest, "member": "VN/GOV/G10"})),
         _ => ("", json!(null)),
@@ -70,6 +71,7 @@ fn about_them(method: &Method, path: &str, right: &str) -> (String, String, Stat
     let listed = ["status", "directory", "services", "access", "successions", "local-groups", "evidence"];
     let expected = match method {
         // Lists are answered, without them; the test looks at what is in them.
+        &Method::POST if last == "search" => StatusCode::OK,
         &Method::GET if listed.contains(&last.as_str()) && last != "successions" => StatusCode::OK,
         _ => StatusCode::NOT_FOUND,
     };
@@ -111,6 +113,14 @@ async fn a_limited_token_manages_its_own_member() {
     let evidence = ours.evidence(&Default::default()).await.unwrap();
     assert_eq!(evidence.iter().map(|e| e.id.to_string()).collect::<Vec<_>>(), [EXCHANGE]);
     assert_eq!(whole.evidence(&Default::default()).await.unwrap().len(), 2);
+    let about = EvidenceSearch { subject: Some(SUBJECT.into()), ..EvidenceSearch::default() };
+    let found = ours.evidence_search(&about).await.unwrap();
+    assert_eq!(found.exchanges, evidence, "a number is looked for among its own member's only");
+    let page = EvidenceSearch { limit: Some(1), ..about.clone() };
+    let page = whole.evidence_search(&page).await.unwrap();
+    let rest = EvidenceSearch { after: page.next, ..about.clone() };
+    assert_eq!((page.exchanges.len(), page.next), (1, Some(8)));
+    assert_eq!(whole.evidence_search(&rest).await.unwrap().exchanges, evidence);
     ours.evidence_container(evidence[0].id).await.unwrap();
     ours.revoke(rights[0].id).await.unwrap();
     ours.disable_service(&services[0].id, "bảo trì").await.unwrap();

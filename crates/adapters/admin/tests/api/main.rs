@@ -10,10 +10,10 @@ use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use node::{EXCHANGE, Running, start, token};
+use node::{EXCHANGE, Running, SUBJECT, start, token};
 use serde_json::{Value, json};
 use truc_admin::{
-    AccessFilter, AdminClient, AdminCode, ClientError, EvidenceFilter, Grant, GroupFilter, NewGroup, Role,
+    AccessFilter, AdminClient, AdminCode, ClientError, EvidenceFilter, EvidencePage, EvidenceSearch, Grant, GroupFilter, NewGroup, Role,
     routes,
 };
 use truc_directory::GroupMember;
@@ -50,6 +50,7 @@ const MATRIX: &[(&str, &str)] = &[
     ("POST /api/v1/local-groups/{instance}/{class}/{member}/{subsystem}/{code}/members", "as"),
     ("DELETE /api/v1/local-groups/{instance}/{class}/{member}/{subsystem}/{code}/members", "as"),
     ("GET /api/v1/evidence", "au"),
+    ("POST /api/v1/evidence/search", "au"),
     ("GET /api/v1/evidence/{id}", "au"),
     ("GET /api/v1/evidence/{id}/container", "au"),
 ];
@@ -422,6 +423,18 @@ async fn auditors_read_the_evidence() {
     let stranger =
         EvidenceFilter { client: Some("VN/GOV/H49/x".parse().unwrap()), ..EvidenceFilter::default() };
     assert_eq!(auditor.evidence(&stranger).await.unwrap(), []);
+    let about = |subject: &str| EvidenceSearch { subject: Some(subject.into()), ..EvidenceSearch::default() };
+    let found = auditor.evidence_search(&about(SUBJECT)).await.unwrap();
+    assert_eq!((found.exchanges, found.next), (list.clone(), None));
+    assert_eq!(auditor.evidence_search(&about("001")).await.unwrap(), EvidencePage::default());
+    assert!(!format!("{:?}", about(SUBJECT)).contains(SUBJECT), "nobody logs a number by accident");
+    for bad in [r#"{"limit":0}"#, r#"{"limit":1001}"#, r#"{"after":-1}"#, r#"{"after":"x"}"#, r#"{"stray":1}"#] {
+        let (status, _, _) = raw(&node, Method::POST, "/api/v1/evidence/search", Some(&bearer), bad).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{bad}");
+    }
+    let in_url = format!("/api/v1/evidence?subject={SUBJECT}");
+    let refused = raw(&node, Method::GET, &in_url, Some(&bearer), "").await;
+    assert_eq!(refused.0, StatusCode::BAD_REQUEST, "a person is never named in an address");
     let id = list[0].id;
     let shown = auditor.evidence_show(id, false).await.unwrap();
     // The header's text comes out as it was signed, its odd spacing included.

@@ -15,9 +15,10 @@ use truc_admin::{
 };
 use truc_directory::Directory;
 use truc_evidence::{
-    Direction, ExchangeSummary, LocalPart, Outcome, Query, RecordKind, StoreError, StoredRecord,
+    Direction, ExchangeSummary, Found, KeyedHash, LocalPart, Outcome, Query, RecordKind, StoreError,
+    StoredRecord,
 };
-use truc_model::{Digest, MessageId, Timestamp};
+use truc_model::{Digest, MemberId, MessageId, Timestamp};
 use truc_policy::{Policy, PolicyEvent, ServiceDefinition};
 use zeroize::Zeroizing;
 
@@ -65,6 +66,13 @@ fn their_record() -> StoredRecord {
     record_of(THEIR_EXCHANGE, "VN/GOV/G10", "VN/GOV/G10/csdl-datdai/thua-dat", 8)
 }
 
+/// The subject of every record.
+pub(crate) const SUBJECT: &str = "001099012345";
+
+fn keyed(member: &MemberId, text: &str) -> KeyedHash {
+    KeyedHash { key_id: format!("index-{member}"), hash: Digest::of(format!("{member} {text}").as_bytes()) }
+}
+
 fn record_of(id: &str, owner: &str, service: &str, sequence: u64) -> StoredRecord {
     let id: MessageId = id.parse().unwrap();
     let local = LocalPart {
@@ -79,7 +87,8 @@ fn record_of(id: &str, owner: &str, service: &str, sequence: u64) -> StoredRecor
         directory: Digest::of(b"directory"),
         trust: None,
         officer: None,
-        subject: None,
+        subject: Some(keyed(&owner.parse().unwrap(), SUBJECT)),
+        dossier: None,
         outcome: None,
         fault: None,
     };
@@ -169,7 +178,7 @@ impl AdminBackend for Node {
         Ok(Some(event))
     }
 
-    async fn evidence_list(&self, query: Query) -> Result<Vec<ExchangeSummary>, AdminFault> {
+    async fn evidence_list(&self, query: Query) -> Result<Found, AdminFault> {
         let summary = |record: StoredRecord| ExchangeSummary {
             id: record.local.request,
             time: record.local.at,
@@ -180,11 +189,24 @@ impl AdminBackend for Node {
             fault: None,
             records: vec![record.sequence],
         };
-        let records = if self.hosts_two() { vec![their_record(), record()] } else { vec![record()] };
-        let mut all: Vec<_> = records.into_iter().map(summary).collect();
-        all.retain(|e| query.client.as_ref().is_none_or(|client| *client == e.client));
-        all.truncate(query.limit);
-        Ok(all)
+        let mut records = if self.hosts_two() { vec![their_record(), record()] } else { vec![record()] };
+        records.retain(|record| {
+            let one_of = |hashes: &Vec<KeyedHash>| record.local.subject.as_ref().is_some_and(|s| hashes.contains(s));
+            query.owner.as_ref().is_none_or(|owner| *owner == record.owner)
+                && query.client.as_ref().is_none_or(|client| *client == record.local.client)
+                && query.subject.as_ref().is_none_or(one_of)
+                && query.after.is_none_or(|after| record.sequence < after)
+        });
+        let next = records.get(query.limit.saturating_sub(1)).map(|record| record.sequence);
+        let next = next.filter(|_| records.len() > query.limit);
+        let exchanges = records.into_iter().take(query.limit).map(summary).collect();
+        Ok(Found { exchanges, next })
+    }
+
+    fn person_hashes(&self, text: &str, member: Option<&MemberId>) -> Vec<KeyedHash> {
+        let members = ["VN/GOV/G01", "VN/GOV/G10"].map(|id| id.parse::<MemberId>().unwrap());
+        let asked = members.iter().filter(|id| member.is_none_or(|member| member == *id));
+        asked.map(|member| keyed(member, text)).collect()
     }
 
     async fn evidence_show(&self, id: MessageId) -> Result<Vec<StoredRecord>, AdminFault> {

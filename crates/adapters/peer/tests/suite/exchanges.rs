@@ -21,7 +21,7 @@ async fn an_exchange_over_tls_is_in_both_journals() {
     assert_eq!(failed.fault.code, FaultCode::NoRight);
     for node in [consumer, provider] {
         let listed = node.store.list(Query::default()).await.unwrap();
-        let outcomes: Vec<Outcome> = listed.iter().map(|exchange| exchange.outcome).collect();
+        let outcomes: Vec<Outcome> = listed.exchanges.iter().map(|exchange| exchange.outcome).collect();
         assert_eq!(outcomes, [Outcome::Refused, Outcome::Ok]);
     }
     assert_eq!(bus.responder.queries(), 0, "statuses are stapled and carried");

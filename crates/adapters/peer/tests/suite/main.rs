@@ -9,6 +9,7 @@ mod exchanges;
 mod handshakes;
 mod heads;
 mod limits;
+mod log;
 mod matrix;
 
 use truc_testkit::{Bus, Federation};

@@ -118,6 +118,12 @@ impl Collection {
         for (path, length) in found.files {
             self.add(&path, Source::File(length))?;
         }
+        // What lies in the archive is not taken along, but where it is.
+        let dir = data.join("journal");
+        let away = if dir.is_dir() { scan::list_away(&dir, stem) } else { Ok(vec![]) };
+        for (_, segment) in away.map_err(|e| ArchiveError::Contents(e.to_string()))? {
+            self.file_if_there(&segment.with_extension("away"))?;
+        }
         self.journals.insert(stem.to_owned(), found.end);
         Ok(found.end)
     }

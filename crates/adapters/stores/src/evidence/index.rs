@@ -1,59 +1,59 @@
-//! The index in sled: never the only copy of anything, always behind or equal to the journal (design §5).
+//! The index: never the only copy of anything, always behind or equal to the journal (design §5, ADR 0021).
 //!
-//! One tree, one batch per step, so that a step is there whole or not at all. A key is a letter and fixed parts:
+//! What it keeps of records lies in **runs**, files that are never changed (`run.rs`); behind the last run, up to [`RECORDS`] records are in
+//! memory (`newest.rs`) and, one entry each, in sled. sled also holds the point up to which the journal is indexed, the artifacts and what is
+//! kept of proofs. One batch per step, so that a step is there whole or not at all. A key is a letter and fixed parts:
 //!
 //! ```text
 //! f                               format version
 //! m                               point up to which the journal is indexed
-//! s sequence                   -> place of the record
-//! r request                    -> the exchange (JSON)
-//! t time request               requests by time of their first record
-//! c client 0 time request      the same by client
-//! v service 0 time request     the same by service
-//! x hash time request          the same by SHA-256 of the id that the caller gave
-//! d time sequence              records by time
-//! o key id 0 hash sequence     records by officer
-//! u key id 0 hash sequence     records by subject
-//! p request role            -> sequence of a request without an answer
-//! a digest                  -> place of an artifact
+//! n sequence                   -> what is kept of a record that no run holds yet
+//! a digest                     -> place of an artifact
 //! ```
+//!
+//! Capital letters are the proofs' (`index_proofs.rs`). Runs, in the folder `runs` within that of sled, cover the sequences from 0 on without
+//! a gap: each [`FAN`] of one length become one, up to [`LARGEST`] records. The same journal makes the same runs, byte for byte.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+mod entry;
+mod newest;
+mod run;
+mod run_writer;
+mod search;
+mod table;
+mod terms;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use truc_evidence::{ExchangeSummary, KeyedHash, Outcome, Query, RecordKind, Role, StoreError};
-use truc_model::{Digest, MessageId, ServiceId, SubsystemId, Timestamp};
+use truc_evidence::{Found, Query, StoreError};
+use truc_model::{Digest, MessageId, Timestamp};
 
-use super::tail::ToIndex;
+use self::entry::Exchange;
+use self::newest::{Kept, Newest, OpenSet};
+use self::run::Run;
+use super::index_proofs;
+use super::tail::{Step, ToIndex};
 use crate::journal::format::Reader;
 use crate::journal::scan::{Place, Point, SegmentId};
 
-const VERSION: &[u8] = b"2";
+const VERSION: &[u8] = b"3";
 const CACHE: u64 = 16 << 20;
 /// How often, and how far apart, a locked index is tried again.
 const LOCK_TRIES: u32 = 100;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
-/// Most exchanges one query returns.
-const LIST_LIMIT: usize = 1000;
+/// Records in the smallest run.
+const RECORDS: usize = if cfg!(test) { 8 } else { 16_384 };
+/// So many runs of one length become one.
+const FAN: usize = if cfg!(test) { 3 } else { 16 };
+/// Most records in one run: a longer one would be long in the making.
+const LARGEST: u64 = (RECORDS * FAN * FAN) as u64;
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Exchange {
-    time: Timestamp,
-    role: Role,
-    client: SubsystemId,
-    service: ServiceId,
-    outcome: Outcome,
-    fault: Option<String>,
-    records: Vec<u64>,
-}
-
-fn key(letter: u8, parts: &[&[u8]]) -> Vec<u8> {
+pub(super) fn key(letter: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut out = vec![letter];
     for part in parts {
         out.extend_from_slice(part);
@@ -61,30 +61,22 @@ fn key(letter: u8, parts: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-const fn time_bytes(at: Timestamp) -> [u8; 8] {
+pub(super) const fn time_bytes(at: Timestamp) -> [u8; 8] {
     // Times are never before 1970, so that their order is that of their bytes.
     at.millis().to_be_bytes()
 }
 
-fn hash_key(letter: u8, hash: &KeyedHash, sequence: u64) -> Vec<u8> {
-    key(letter, &[hash.key_id.as_bytes(), &[0], hash.hash.as_bytes(), &sequence.to_be_bytes()])
-}
-
-fn open_key(request: &MessageId, role: Role) -> Vec<u8> {
-    key(b'p', &[request.as_bytes(), &[if role == Role::Consumer { 1 } else { 2 }]])
-}
-
-fn encode_place(place: Place) -> Vec<u8> {
+pub(super) fn encode_place(place: Place) -> Vec<u8> {
     let SegmentId { first, n } = place.segment;
     [first.to_be_bytes().as_slice(), &n.to_be_bytes(), &place.offset.to_be_bytes()].concat()
 }
 
-fn decode_place(r: &mut Reader<'_>) -> Option<Place> {
+pub(super) fn decode_place(r: &mut Reader<'_>) -> Option<Place> {
     let segment = SegmentId { first: r.u64()?, n: r.u32()? };
     Some(Place { segment, offset: r.u64()? })
 }
 
-fn encode_point(point: &Point) -> Vec<u8> {
+pub(super) fn encode_point(point: &Point) -> Vec<u8> {
     let mut out = encode_place(point.place);
     out.extend_from_slice(&point.frame.to_be_bytes());
     out.extend_from_slice(&point.sequence.to_be_bytes());
@@ -92,7 +84,7 @@ fn encode_point(point: &Point) -> Vec<u8> {
     out
 }
 
-fn decode_point(bytes: &[u8]) -> Option<Point> {
+pub(super) fn decode_point(bytes: &[u8]) -> Option<Point> {
     let mut r = Reader(bytes);
     Some(Point { place: decode_place(&mut r)?, frame: r.u32()?, sequence: r.u64()?, chain: r.digest()? })
 }
@@ -102,28 +94,38 @@ fn decode_point(bytes: &[u8]) -> Option<Point> {
 pub(crate) fn reads_back(bytes: &[u8]) -> bool {
     let point = decode_point(bytes).is_some_and(|p| bytes.starts_with(&encode_point(&p)));
     let place = decode_place(&mut Reader(bytes)).is_some_and(|p| bytes.starts_with(&encode_place(p)));
-    let exchange = serde_json::from_slice::<Exchange>(bytes).is_ok_and(|e| serde_json::to_vec(&e).is_ok());
-    point || place || exchange || sequence_at_end(bytes).is_some()
-}
-
-fn sequence_at_end(bytes: &[u8]) -> Option<u64> {
-    Some(u64::from_be_bytes(bytes.get(bytes.len().checked_sub(8)?..)?.try_into().ok()?))
+    let exchange = Exchange::decode(bytes).is_some_and(|e| e.encode().is_some());
+    let kept = Kept::decode(bytes).is_some_and(|k| k.encode().is_some());
+    point || place || exchange || kept
 }
 
 /// sled may panic where it finds its files changed; that must not end the node.
-fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err("sled panicked".into()))
 }
 
-fn text(error: impl std::fmt::Display) -> String {
+pub(super) fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-const BAD_ENTRY: &str = "an entry of the index cannot be read";
+pub(super) const BAD_ENTRY: &str = "an entry of the index cannot be read";
+const NOT_OURS: &str = "the index does not fit the journal";
 
 /// The open index. An error in it is never an error of the journal: the index is thrown away and made again.
 pub(crate) struct Index {
-    db: sled::Db,
+    pub(super) db: sled::Db,
+    runs: PathBuf,
+    state: RwLock<State>,
+    #[cfg(test)]
+    spoiled: std::sync::atomic::AtomicBool,
+}
+
+/// What is kept of the records.
+#[derive(Default)]
+struct State {
+    runs: Vec<Arc<Run>>,
+    newest: Newest,
+    open: OpenSet,
 }
 
 impl Index {
@@ -174,9 +176,19 @@ impl Index {
             Ok(Err(error)) => return Err(Failure::of(&error)),
             Err(_) => return Err(Failure::Unusable("sled panicked".into())),
         };
-        let index = Self { db };
-        let point = guarded(|| index.check()).map_err(Failure::Unusable)?;
-        Ok((index, point))
+        let index = Self {
+            db,
+            runs: dir.join("runs"),
+            state: RwLock::default(),
+            #[cfg(test)]
+            spoiled: std::sync::atomic::AtomicBool::new(false),
+        };
+        let point = guarded(|| {
+            let point = index.check()?;
+            index.load(point.as_ref())?;
+            Ok(point)
+        });
+        Ok((index, point.map_err(Failure::Unusable)?))
     }
 
     /// The indexed point; fails when the index is not one this version wrote.
@@ -193,68 +205,160 @@ impl Index {
         point.map(|bytes| decode_point(&bytes).ok_or_else(|| BAD_ENTRY.to_owned())).transpose()
     }
 
-    /// Adds records, in order, in one step.
-    pub(crate) fn apply(&self, records: &[Arc<ToIndex>]) -> Result<(), String> {
-        guarded(|| self.apply_unguarded(records))
+    /// Reads which runs there are, and the records behind them.
+    fn load(&self, point: Option<&Point>) -> Result<(), String> {
+        crate::files::make_folder(&self.runs).map_err(text)?;
+        let mut state = State::default();
+        let mut next = 0;
+        for (from, records, path) in files_of_runs(&self.runs)? {
+            if from + records <= next {
+                // It is part of a longer one; the end came between that one's name and this one's removal.
+                std::fs::remove_file(&path).map_err(text)?;
+                continue;
+            }
+            let mut run = Run::open_file(&path)?;
+            if (run.from, run.records) != (from, records) || from != next {
+                return Err("a run of the index is missing".into());
+            }
+            next = run.end();
+            state.open = run.take_open();
+            state.runs.push(Arc::new(run));
+        }
+        let indexed = point.map_or(0, |point| point.sequence);
+        if point.is_none() && next > 0 {
+            return Err("there are runs, and no point up to which they are complete".into());
+        }
+        state.newest = Newest::starting(next);
+        // The power went after a run was made and before sled let go of what is in it.
+        for entry in self.db.range(vec![b'n']..key(b'n', &[&next.to_be_bytes()])).keys() {
+            self.db.remove(entry.map_err(text)?).map_err(text)?;
+        }
+        for entry in self.db.range(key(b'n', &[&next.to_be_bytes()])..vec![b'n' + 1]) {
+            let (entry, value) = entry.map_err(text)?;
+            if entry.get(1..) != Some(state.newest.next().to_be_bytes().as_slice()) {
+                return Err("a record is missing in the index".into());
+            }
+            state.newest.add(Kept::decode(&value).ok_or(BAD_ENTRY)?, &mut state.open);
+        }
+        if state.newest.next() < indexed {
+            return Err("records are missing in the index".into());
+        }
+        *self.write() = state;
+        Ok(())
     }
 
-    fn apply_unguarded(&self, records: &[Arc<ToIndex>]) -> Result<(), String> {
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds records and proofs, in order, in one step. One thread at a time.
+    pub(crate) fn apply(&self, steps: &[Arc<Step>]) -> Result<(), String> {
+        guarded(|| self.apply_unguarded(steps))
+    }
+
+    fn apply_unguarded(&self, steps: &[Arc<Step>]) -> Result<(), String> {
         let mut batch = sled::Batch::default();
-        let mut exchanges: HashMap<MessageId, Exchange> = HashMap::new();
-        for record in records {
-            let s = &record.summary;
-            let sequence = record.sequence.to_be_bytes();
-            batch.insert(key(b's', &[&sequence]), encode_place(record.place));
-            batch.insert(key(b'd', &[&time_bytes(s.at), &sequence]), &[]);
+        let mut newest: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
+        for step in steps {
+            let record = match &**step {
+                Step::Record(record) => record,
+                Step::Proof(proof) => {
+                    index_proofs::add(&mut batch, proof);
+                    continue;
+                }
+            };
             for (digest, place) in &record.artifacts {
                 batch.insert(key(b'a', &[digest.as_bytes()]), encode_place(*place));
             }
-            if let Some(hash) = &s.caller_id {
-                batch.insert(key(b'x', &[hash.as_bytes(), &time_bytes(s.at), s.request.as_bytes()]), &[]);
+            if let Some(value) = self.add(record)? {
+                newest.insert(record.sequence, value);
             }
-            for (letter, hash) in [(b'o', &s.officer), (b'u', &s.subject)] {
-                if let Some(hash) = hash {
-                    batch.insert(hash_key(letter, hash, record.sequence), &[]);
-                }
+            if self.read().newest.places.len() >= RECORDS {
+                self.end_run(&mut newest, &mut batch)?;
             }
-            match s.kind {
-                RecordKind::Request => batch.insert(open_key(&s.request, s.role), &sequence),
-                _ => batch.remove(open_key(&s.request, s.role)),
-            }
-            let exchange = match exchanges.entry(s.request) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(unknown) => {
-                    let stored = self.exchange_entry(&s.request)?;
-                    unknown.insert(stored.unwrap_or_else(|| begin(record, &mut batch)))
-                }
-            };
-            fold(exchange, record);
         }
-        for (request, exchange) in &exchanges {
-            batch.insert(key(b'r', &[request.as_bytes()]), serde_json::to_vec(exchange).map_err(text)?);
+        for (sequence, value) in newest {
+            batch.insert(key(b'n', &[&sequence.to_be_bytes()]), value);
         }
-        if let Some(last) = records.last() {
-            batch.insert(b"m", encode_point(&last.after));
+        if let Some(last) = steps.last() {
+            batch.insert(b"m", encode_point(&last.after()));
         }
         self.db.apply_batch(batch).map_err(text)
     }
 
-    fn exchange_entry(&self, request: &MessageId) -> Result<Option<Exchange>, String> {
-        let bytes = self.db.get(key(b'r', &[request.as_bytes()])).map_err(text)?;
-        bytes.map(|b| serde_json::from_slice(&b).map_err(text)).transpose()
+    /// Takes in a record; returns what sled keeps of it, or nothing where a run has it since before a power cut.
+    fn add(&self, record: &ToIndex) -> Result<Option<Vec<u8>>, String> {
+        let next = self.read().newest.next();
+        if record.sequence < next {
+            let known = self.place(record.sequence)?;
+            return if known == Some(record.place) { Ok(None) } else { Err(NOT_OURS.into()) };
+        }
+        if record.sequence > next {
+            return Err(NOT_OURS.into());
+        }
+        let first = self.read().first_of(&record.summary.request)?.unwrap_or(record.sequence);
+        let kept = Kept::of(record, first);
+        let value = kept.encode().ok_or("a record is too long for the index")?;
+        let State { newest, open, .. } = &mut *self.write();
+        newest.add(kept, open);
+        Ok(Some(value))
+    }
+
+    /// Makes a run of the newest records, and fewer, longer ones of those there are.
+    fn end_run(&self, unwritten: &mut BTreeMap<u64, Vec<u8>>, batch: &mut sled::Batch) -> Result<(), String> {
+        let run = {
+            let state = self.read();
+            run_writer::write(&self.runs, &state.newest, &state.open).map_err(text)?
+        };
+        for sequence in run.from..run.end() {
+            if unwritten.remove(&sequence).is_none() {
+                batch.remove(key(b'n', &[&sequence.to_be_bytes()]));
+            }
+        }
+        let mut state = self.write();
+        state.newest = Newest::starting(run.end());
+        state.runs.push(Arc::new(run));
+        drop(state);
+        while self.merge()? {}
+        Ok(())
+    }
+
+    /// Makes one run of the last ones, when there are enough of one length.
+    fn merge(&self) -> Result<bool, String> {
+        let (inputs, open) = {
+            let state = self.read();
+            let Some(inputs) = state.runs.len().checked_sub(FAN).and_then(|from| state.runs.get(from..))
+            else {
+                return Ok(false);
+            };
+            let records = inputs.first().map_or(0, |run| run.records);
+            if inputs.iter().any(|run| run.records != records) || records >= LARGEST {
+                return Ok(false);
+            }
+            (inputs.to_vec(), state.open.clone())
+        };
+        let run = run_writer::merge(&self.runs, &inputs, &open).map_err(text)?;
+        {
+            let runs = &mut self.write().runs;
+            runs.truncate(runs.len().saturating_sub(FAN));
+            runs.push(Arc::new(run));
+        }
+        // Whoever reads them just now has them open.
+        inputs.iter().try_for_each(|run| std::fs::remove_file(&run.path).map_err(text))?;
+        Ok(true)
     }
 
     pub(crate) fn place(&self, sequence: u64) -> Result<Option<Place>, String> {
-        self.get_place(&key(b's', &[&sequence.to_be_bytes()]))
+        guarded(|| self.read().place(sequence))
     }
 
     pub(crate) fn artifact(&self, digest: &Digest) -> Result<Option<Place>, String> {
-        self.get_place(&key(b'a', &[digest.as_bytes()]))
-    }
-
-    fn get_place(&self, key: &[u8]) -> Result<Option<Place>, String> {
         guarded(|| {
-            let bytes = self.db.get(key).map_err(text)?;
+            let bytes = self.db.get(key(b'a', &[digest.as_bytes()])).map_err(text)?;
             bytes.map(|b| decode_place(&mut Reader(&b)).ok_or_else(|| BAD_ENTRY.to_owned())).transpose()
         })
     }
@@ -270,79 +374,37 @@ impl Index {
         })
     }
 
+    /// The sequences of the records of an exchange.
     pub(crate) fn exchange(&self, request: &MessageId) -> Result<Vec<u64>, String> {
-        guarded(|| Ok(self.exchange_entry(request)?.map(|e| e.records).unwrap_or_default()))
+        guarded(|| {
+            #[cfg(test)]
+            if self.spoiled.load(std::sync::atomic::Ordering::SeqCst) {
+                return Err(BAD_ENTRY.into());
+            }
+            let state = self.read();
+            let Some(first) = state.first_of(request)? else { return Ok(Vec::new()) };
+            Ok(state.whole(first)?.ok_or(BAD_ENTRY)?.records)
+        })
     }
 
     /// Sequences of the records made at or after `since` and of all requests without an answer.
     pub(crate) fn replay(&self, since: Timestamp) -> Result<Vec<u64>, String> {
         guarded(|| {
-            let mut found = Vec::new();
-            for entry in self.db.range(key(b'd', &[&time_bytes(since)])..vec![b'd' + 1]).keys() {
-                found.extend(sequence_at_end(&entry.map_err(text)?));
+            let state = self.read();
+            let mut found: Vec<u64> = state.open.values().map(|open| open.sequence).collect();
+            for run in &state.runs {
+                run.made_since(since, &mut found)?;
             }
-            for entry in self.db.scan_prefix([b'p']).values() {
-                found.extend(sequence_at_end(&entry.map_err(text)?));
-            }
+            let newest = (state.newest.from..).zip(&state.newest.places);
+            found.extend(newest.filter(|(_, (_, at))| *at >= since).map(|(sequence, _)| sequence));
             found.sort_unstable();
             found.dedup();
             Ok(found)
         })
     }
 
-    pub(crate) fn list(&self, query: &Query) -> Result<Vec<ExchangeSummary>, String> {
-        guarded(|| self.list_unguarded(query))
-    }
-
-    fn list_unguarded(&self, query: &Query) -> Result<Vec<ExchangeSummary>, String> {
-        let limit = if query.limit == 0 { LIST_LIMIT } else { query.limit.min(LIST_LIMIT) };
-        let mut found = Vec::new();
-        if let Some(request) = query.request {
-            let entry = self.exchange_entry(&request)?.filter(|e| matches(query, e));
-            if let Some(exchange) = entry
-                && self.bears(query, &request, &exchange)?
-            {
-                found.push(summary(request, exchange));
-            }
-            return Ok(found);
-        }
-        let prefix = match (&query.caller_id, &query.client, &query.service) {
-            (Some(id), ..) => key(b'x', &[Digest::of(id.as_bytes()).as_bytes()]),
-            (None, Some(client), _) => key(b'c', &[client.as_str().as_bytes(), &[0]]),
-            (None, None, Some(service)) => key(b'v', &[service.as_str().as_bytes(), &[0]]),
-            (None, None, None) => vec![b't'],
-        };
-        let since = query.since.unwrap_or(Timestamp::from_millis(0));
-        let from = [prefix.as_slice(), &time_bytes(since)].concat();
-        let to = match query.until {
-            Some(until) => [prefix.as_slice(), &time_bytes(until)].concat(),
-            None => [prefix.as_slice(), &[0xff; 9]].concat(),
-        };
-        if from >= to {
-            return Ok(found);
-        }
-        for entry in self.db.range(from..to).rev() {
-            let (entry, _) = entry.map_err(text)?;
-            let id = entry.get(entry.len().saturating_sub(16)..).and_then(request_id).ok_or(BAD_ENTRY)?;
-            let exchange = self.exchange_entry(&id)?.ok_or(BAD_ENTRY)?;
-            // Both halves of a node may have recorded one request.
-            let again = query.caller_id.is_some() && found.iter().any(|e: &ExchangeSummary| e.id == id);
-            if matches(query, &exchange) && !again {
-                found.push(summary(id, exchange));
-            }
-            if found.len() == limit {
-                break;
-            }
-        }
-        Ok(found)
-    }
-
-    /// Whether the request has the caller's id that is asked for, if one is.
-    fn bears(&self, query: &Query, request: &MessageId, exchange: &Exchange) -> Result<bool, String> {
-        let Some(id) = &query.caller_id else { return Ok(true) };
-        let hash = Digest::of(id.as_bytes());
-        let entry = key(b'x', &[hash.as_bytes(), &time_bytes(exchange.time), request.as_bytes()]);
-        self.db.contains_key(entry).map_err(text)
+    pub(crate) fn list(&self, query: &Query) -> Result<Found, String> {
+        guarded(|| search::page(&self.read(), query))
     }
 
     /// Marks an index in which something unreadable was met: whoever opens it next makes it anew.
@@ -350,16 +412,84 @@ impl Index {
         let _ = guarded(|| self.db.remove([b'f']).map_err(text));
     }
 
-    /// Makes an exchange's entry unreadable.
+    /// Has the next reading of an exchange fail.
     #[cfg(test)]
-    pub(crate) fn spoil(&self, request: &MessageId) {
-        self.db.insert(key(b'r', &[request.as_bytes()]), b"{").unwrap();
+    pub(crate) fn spoil(&self, _: &MessageId) {
+        self.spoiled.store(true, std::sync::atomic::Ordering::SeqCst);
     }
 
-    /// Every entry, for comparing.
+    /// Every entry and every run, for comparing.
     #[cfg(test)]
     pub(crate) fn dump(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        self.db.iter().map(|e| e.unwrap()).map(|(k, v)| (k.to_vec(), v.to_vec())).collect()
+        let entries = self.db.iter().map(|e| e.unwrap()).map(|(k, v)| (k.to_vec(), v.to_vec()));
+        let runs = self.read();
+        let runs = runs.runs.iter().map(|run| {
+            (run.path.file_name().unwrap().as_encoded_bytes().to_vec(), std::fs::read(&run.path).unwrap())
+        });
+        entries.chain(runs).collect()
+    }
+}
+
+/// The runs in `folder` by their names, in order, the longest first among those that begin together; what was never finished is removed.
+fn files_of_runs(folder: &Path) -> Result<Vec<(u64, u64, PathBuf)>, String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(text)? {
+        let path = entry.map_err(text)?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        match run_writer::named(name) {
+            Some((from, records)) => found.push((from, records, path)),
+            None => std::fs::remove_file(&path).map_err(text)?,
+        }
+    }
+    found.sort_unstable_by_key(|(from, records, _)| (*from, std::cmp::Reverse(*records)));
+    Ok(found)
+}
+
+impl State {
+    fn place(&self, sequence: u64) -> Result<Option<Place>, String> {
+        if let Some(number) = sequence.checked_sub(self.newest.from) {
+            let number = usize::try_from(number).map_err(text)?;
+            return Ok(self.newest.places.get(number).map(|(place, _)| *place));
+        }
+        let run = self.runs.partition_point(|run| run.end() <= sequence);
+        let Some(run) = self.runs.get(run) else { return Ok(None) };
+        Ok(run.place(sequence)?.map(|(place, _)| place))
+    }
+
+    /// The first record of the exchange that `request` began.
+    fn first_of(&self, request: &MessageId) -> Result<Option<u64>, String> {
+        if let Some(first) = self.newest.by_request.get(request) {
+            return Ok(Some(*first));
+        }
+        let mut still_open = self.open.range((*request, 0)..=(*request, u8::MAX));
+        if let Some((_, open)) = still_open.next() {
+            return Ok(Some(open.first));
+        }
+        for run in self.runs.iter().rev().filter(|run| run.may_hold(request)) {
+            let mut firsts = run.with_term(terms::request_term(request), 0, u64::MAX)?;
+            while let Some(first) = firsts.next_back()? {
+                if run.exchange(first)?.is_some_and(|piece| piece.request == *request) {
+                    return Ok(Some(first));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The exchange begun by the record `first`, from all its pieces.
+    fn whole(&self, first: u64) -> Result<Option<Exchange>, String> {
+        let mut whole: Option<Exchange> = None;
+        let from = self.runs.partition_point(|run| run.end() <= first);
+        let runs = self.runs.get(from..).unwrap_or_default();
+        let pieces = runs.iter().map(|run| run.exchange(first));
+        for piece in pieces.chain([Ok(self.newest.exchanges.get(&first).cloned())]) {
+            match (&mut whole, piece?) {
+                (Some(whole), Some(later)) => whole.absorb(later),
+                (None, Some(piece)) => whole = Some(piece),
+                (_, None) => {}
+            }
+        }
+        Ok(whole)
     }
 }
 
@@ -381,58 +511,4 @@ impl Failure {
             other => Self::Unusable(other.to_string()),
         }
     }
-}
-
-fn begin(record: &ToIndex, batch: &mut sled::Batch) -> Exchange {
-    let s = &record.summary;
-    let (time, id) = (time_bytes(s.at), s.request);
-    batch.insert(key(b't', &[&time, id.as_bytes()]), &[]);
-    batch.insert(key(b'c', &[s.client.as_str().as_bytes(), &[0], &time, id.as_bytes()]), &[]);
-    batch.insert(key(b'v', &[s.service.as_str().as_bytes(), &[0], &time, id.as_bytes()]), &[]);
-    Exchange {
-        time: s.at,
-        role: s.role,
-        client: s.client.clone(),
-        service: s.service.clone(),
-        outcome: Outcome::Unknown,
-        fault: None,
-        records: Vec::new(),
-    }
-}
-
-fn fold(exchange: &mut Exchange, record: &ToIndex) {
-    exchange.records.push(record.sequence);
-    if let Some(outcome) = record.summary.ends_as() {
-        exchange.outcome = outcome;
-        exchange.fault.clone_from(&record.summary.fault);
-    }
-}
-
-fn matches(query: &Query, exchange: &Exchange) -> bool {
-    query.client.as_ref().is_none_or(|c| *c == exchange.client)
-        && query.service.as_ref().is_none_or(|s| *s == exchange.service)
-        && query.since.is_none_or(|t| exchange.time >= t)
-        && query.until.is_none_or(|t| exchange.time < t)
-}
-
-fn summary(id: MessageId, e: Exchange) -> ExchangeSummary {
-    ExchangeSummary {
-        id,
-        time: e.time,
-        role: e.role,
-        client: e.client,
-        service: e.service,
-        outcome: e.outcome,
-        fault: e.fault,
-        records: e.records,
-    }
-}
-
-/// A message id from its 16 bytes.
-fn request_id(bytes: &[u8]) -> Option<MessageId> {
-    let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-    let part = |range| hex.get(range);
-    format!("{}-{}-{}-{}-{}", part(0..8)?, part(8..12)?, part(12..16)?, part(16..20)?, part(20..32)?)
-        .parse()
-        .ok()
 }

@@ -1,9 +1,13 @@
 //! Evidence on this machine's disk: the journal is the truth, the index finds things in it.
 
 pub(crate) mod index;
+mod index_proofs;
 pub(crate) mod indexer;
+mod proofs;
 pub(crate) mod record_format;
+mod segments;
 pub(crate) mod tail;
+pub(crate) mod tree_files;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -11,8 +15,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use truc_evidence::ers::group_hash;
 use truc_evidence::{
-    EvidenceStore, ExchangeSummary, NewRecord, Query, Receipt, Reservation, StoreError, StoredRecord,
+    BodyClass, EvidenceStore, Found, NewRecord, Query, Receipt, Reservation, StoreError, StoredRecord,
     leaf_hash,
 };
 use truc_message::Leaf;
@@ -20,13 +25,14 @@ use truc_model::{Digest, MessageId, Timestamp};
 
 use self::indexer::{Indexer, Places, Slot, current};
 use self::record_format::{Summary, decode, encode};
-use self::tail::Tail;
-use crate::bodies::{self, BODY_LIMIT, BodyRef, Month};
+use self::tail::{Note, Tail};
+use crate::bodies::{self, BODY_LIMIT, BodyRef, Month, Packed};
 use crate::files::{self, damaged};
 use crate::journal::cipher;
-use crate::journal::format::{FrameType, SegmentKind};
+use crate::journal::format::{FRAME_LIMIT, FrameType, SegmentKind};
 use crate::journal::scan::{self, Place, Point, Segment, SegmentId};
 use crate::journal::{Entry, EntryBody, Journal, Setup, Sink};
+use crate::keeping::{Folder, Shelf};
 use crate::keys::RecordKeys;
 use crate::options::JournalOptions;
 
@@ -36,6 +42,10 @@ pub(crate) const STEM: &str = "evidence";
 const RECORD_EXTRA: u64 = 16 << 10;
 /// The most that a reservation's bytes can mean for the record itself; the rest is body.
 const RECORD_MOST: u64 = 64 << 10;
+/// A body of so many bytes is compressed in well under a millisecond.
+const PACK_AT_ONCE: usize = 64 << 10;
+/// The longest proof, in bytes of JSON.
+const PROOF_LIMIT: usize = FRAME_LIMIT / 2;
 /// How long a list waits for the index to reach the last append.
 const LIST_WAIT: Duration = Duration::from_secs(2);
 
@@ -44,7 +54,7 @@ const LIST_WAIT: Duration = Duration::from_secs(2);
 /// An append is answered after `fdatasync`; to wait for a dead disk no longer than makes sense is up to the caller, whose
 /// giving up does not undo the append. Dropping the journal writes what waits and joins its threads.
 pub struct EvidenceJournal {
-    journal: Option<Journal<Summary>>,
+    journal: Option<Journal<Note>>,
     indexer: Indexer,
     readers: Arc<Readers>,
     keys: Arc<dyn RecordKeys>,
@@ -57,6 +67,9 @@ struct Readers {
     keys: Arc<dyn RecordKeys>,
     tail: Arc<Tail>,
     slot: Slot,
+    shelf: Arc<Shelf>,
+    folder: Folder,
+    options: JournalOptions,
     extent: Box<dyn Fn() -> (Vec<Segment>, Option<Point>) + Send + Sync>,
 }
 
@@ -78,36 +91,41 @@ impl EvidenceJournal {
         }
         let places = Places {
             index: index_root.join(STEM),
+            tree: index_root.join("log"),
             aside: folder.join("tmp"),
             stem: STEM.to_owned(),
             keys: Arc::clone(&keys),
         };
-        let segments = scan::list(&dir, STEM)?;
-        let (index, end) = indexer::open(&places, &segments, None)?;
-        let artifacts = index.artifacts().map_err(StoreError::Failed)?;
-        let slot: Slot = Arc::new(RwLock::new(Some(Arc::new(index))));
+        let shelf = Arc::new(Shelf::open(folder, options.archive.clone())?);
+        let segments = scan::list_all(&dir, STEM, &shelf)?;
+        let (derived, end) = indexer::open(&places, &segments, None)?;
+        let artifacts = derived.index.artifacts().map_err(StoreError::Failed)?;
+        let slot: Slot = Arc::new(RwLock::new(Some(Arc::new(derived))));
         let tail = Arc::new(Tail::new(options.trail));
         let setup = Setup {
             dir: dir.clone(),
             bodies: bodies.clone(),
             stem: STEM.to_owned(),
             keys: Arc::clone(&keys),
-            options,
+            options: options.clone(),
             segments,
             end,
             artifacts,
         };
-        let journal = Journal::start(setup, Arc::clone(&tail) as Arc<dyn Sink<Summary>>)?;
-        let next = end.map_or(0, |e| e.sequence);
-        let reader = journal.extent_reader();
-        let indexer =
-            Indexer::start(places, Arc::clone(&slot), Arc::clone(&tail), journal.extent_reader(), next)?;
+        let journal = Journal::start(setup, Arc::clone(&tail) as Arc<dyn Sink<Note>>)?;
+        let reached = end.map(|e| e.place);
+        let reader = shelved(journal.extent_reader(), &shelf);
+        let following = shelved(journal.extent_reader(), &shelf);
+        let indexer = Indexer::start(places, Arc::clone(&slot), Arc::clone(&tail), following, reached)?;
         let extent = Box::new(reader);
-        let readers = Arc::new(Readers { dir, bodies, keys: Arc::clone(&keys), tail, slot, extent });
+        let folder = Folder { data: folder.to_owned() };
+        let keys_of = Arc::clone(&keys);
+        let readers =
+            Arc::new(Readers { dir, bodies, keys: keys_of, tail, slot, shelf, folder, options, extent });
         Ok(Self { journal: Some(journal), indexer, readers, keys })
     }
 
-    fn journal(&self) -> Result<&Journal<Summary>, StoreError> {
+    fn journal(&self) -> Result<&Journal<Note>, StoreError> {
         self.journal.as_ref().ok_or_else(|| StoreError::Failed("the evidence journal is closed".into()))
     }
 
@@ -120,24 +138,26 @@ impl EvidenceJournal {
         done.map_err(|e| StoreError::Failed(format!("reading the evidence journal was cut short: {e}")))?
     }
 
-    /// Every entry of the index, once it has all records.
+    /// Every entry of the index, once it has all records, but for what depends on when it was written.
     #[cfg(test)]
     pub(crate) async fn index_dump(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
         self.indexed().await;
-        current(&self.readers.slot).unwrap().dump()
+        let mut entries = current(&self.readers.slot).unwrap().index.dump();
+        entries.retain(|(key, _)| key != b"L");
+        entries
     }
 
     /// Writes nonsense into the index, as a disk may.
     #[cfg(test)]
     pub(crate) fn spoil_index(&self, request: &MessageId) {
-        current(&self.readers.slot).unwrap().spoil(request);
+        current(&self.readers.slot).unwrap().index.spoil(request);
     }
 
-    /// Waits until the index is there and has every record that is durable now, but not for ever.
+    /// Waits until the index is there and has all that is durable now, but not for ever.
     async fn indexed(&self) {
-        let wanted = (self.readers.extent)().1.map_or(0, |e| e.sequence);
+        let wanted = (self.readers.extent)().1.map(|e| e.place);
         let mut indexed = self.indexer.indexed.clone();
-        let there = |n: &u64| *n >= wanted && current(&self.readers.slot).is_some();
+        let there = |reached: &Option<Place>| *reached >= wanted && current(&self.readers.slot).is_some();
         let _ = tokio::time::timeout(LIST_WAIT, indexed.wait_for(there)).await;
     }
 }
@@ -151,11 +171,33 @@ impl Drop for EvidenceJournal {
     }
 }
 
+/// The extent with segments that are found wherever they lie.
+fn shelved(
+    extent: impl Fn() -> (Vec<Segment>, Option<Point>) + Send + Sync + 'static,
+    shelf: &Arc<Shelf>,
+) -> impl Fn() -> (Vec<Segment>, Option<Point>) + Send + Sync + 'static {
+    let shelf = Arc::clone(shelf);
+    move || {
+        let (mut segments, end) = extent();
+        segments.iter_mut().for_each(|segment| segment.shelf = Some(Arc::clone(&shelf)));
+        (segments, end)
+    }
+}
+
+/// A body as it will lie on disk; a long one is compressed beside the runtime.
+async fn pack(class: BodyClass, body: Bytes) -> Result<Packed, StoreError> {
+    if body.len() <= PACK_AT_ONCE {
+        return Packed::new(class, body);
+    }
+    let packed = tokio::task::spawn_blocking(move || Packed::new(class, body)).await;
+    packed.map_err(|e| StoreError::Failed(format!("compressing a body was cut short: {e}")))?
+}
+
 #[async_trait]
 impl EvidenceStore for EvidenceJournal {
     async fn reserve(&self, bytes: u64) -> Result<Reservation, StoreError> {
         let journal = bytes.min(RECORD_MOST) + RECORD_EXTRA;
-        let body = bodies::body_frame_length(0) + bytes.min(BODY_LIMIT as u64);
+        let body = bodies::body_room(bytes.min(BODY_LIMIT as u64));
         self.journal()?.reserve(journal, body).await
     }
 
@@ -167,9 +209,15 @@ impl EvidenceStore for EvidenceJournal {
         let payload = encode(&record, &local_bytes)?;
         let body = match record.body.take() {
             Some(bytes) if bytes.is_empty() => EntryBody::Empty,
-            Some(bytes) if bytes.len() <= BODY_LIMIT => EntryBody::Bytes(bytes),
+            Some(bytes) if bytes.len() <= BODY_LIMIT => {
+                EntryBody::Bytes(pack(record.class.clone(), bytes).await?)
+            }
             _ => EntryBody::None,
         };
+        let signed = record.kind.message_kind().is_some();
+        let cms_digest = Digest::of(&record.cms);
+        let group = signed.then(|| group_hash(record.manifest_digest, cms_digest, &record.statuses));
+        let summary = Summary::of(record.kind, &record.header, &record.local);
         let entry = Entry {
             kind: FrameType::Record,
             key,
@@ -177,7 +225,7 @@ impl EvidenceStore for EvidenceJournal {
             month: Month::of(record.local.at),
             body,
             artifacts: record.artifacts.iter().map(|a| (a.digest, a.bytes.clone())).collect(),
-            note: Summary::of(record.kind, &record.header, &record.local),
+            note: Note::Record(Box::new(summary), group),
             leaf: Box::new(move |index| {
                 let NewRecord { kind, manifest_digest, cms, statuses, .. } = &record;
                 Leaf { index, hash: leaf_hash(index, *kind, *manifest_digest, cms, statuses, &local_bytes) }
@@ -209,7 +257,7 @@ impl EvidenceStore for EvidenceJournal {
     async fn body(&self, sequence: u64) -> Result<Option<Bytes>, StoreError> {
         self.reading(move |r| {
             let (_, reference) = r.record(sequence)?;
-            bodies::read(&r.bodies, &*r.keys, sequence, &reference)
+            bodies::read(&r.bodies, &*r.keys, &r.shelf, sequence, &reference)
         })
         .await
     }
@@ -218,7 +266,7 @@ impl EvidenceStore for EvidenceJournal {
         self.reading(move |r| r.artifact(&digest)).await
     }
 
-    async fn list(&self, query: Query) -> Result<Vec<ExchangeSummary>, StoreError> {
+    async fn list(&self, query: Query) -> Result<Found, StoreError> {
         self.indexed().await;
         self.reading(move |r| r.index(|i| i.list(&query))).await
     }
@@ -238,9 +286,9 @@ impl Readers {
         let index = current(&self.slot).ok_or_else(|| {
             StoreError::Failed("the index is being made again from the journal; ask later".into())
         })?;
-        ask(&index).map_err(|reason| {
+        ask(&index.index).map_err(|reason| {
             tracing::error!(reason, "the index cannot be read and will be made again");
-            index.condemn();
+            index.index.condemn();
             *self.slot.write().unwrap_or_else(PoisonError::into_inner) = None;
             self.tail.ask_to_reopen();
             StoreError::Failed(
@@ -286,17 +334,22 @@ impl Readers {
 
     fn frame(&self, place: Place, kind: FrameType, sequence: Option<u64>) -> Result<Vec<u8>, StoreError> {
         let path = self.path(place.segment);
-        scan::read_at(&path, SegmentKind::Journal, place.offset, |frame, header| {
-            if frame.kind != kind || sequence.is_some_and(|s| s != frame.sequence) {
-                return Err(damaged(&path, place.offset, "another frame than the index says"));
-            }
-            let id = frame.key_id;
-            let key = self.keys.by_id(id);
-            let key =
-                key.ok_or_else(|| StoreError::Failed(format!("the key {id} is missing in the key store")))?;
-            let wrong = || damaged(&path, place.offset, "the frame cannot be decrypted with its key");
-            cipher::open(frame, &header.salt, &key).ok_or_else(wrong)
-        })
+        let read = |found: &Path| {
+            scan::read_at(found, SegmentKind::Journal, place.offset, |frame, header| {
+                if frame.kind != kind || sequence.is_some_and(|s| s != frame.sequence) {
+                    return Err(damaged(&path, place.offset, "another frame than the index says"));
+                }
+                let id = frame.key_id;
+                let key = self.keys.by_id(id);
+                let key = key
+                    .ok_or_else(|| StoreError::Failed(format!("the key {id} is missing in the key store")))?;
+                let wrong = || damaged(&path, place.offset, "the frame cannot be decrypted with its key");
+                let bytes = cipher::open(frame, &header.salt, &key).ok_or_else(wrong)?;
+                let encoded = || damaged(&path, place.offset, "the frame's content has an unknown encoding");
+                indexer::decoded(frame.kind, header.version, bytes).ok_or_else(encoded)
+            })
+        };
+        self.shelf.with(&path, read)
     }
 
     /// Finds a record without the index.

@@ -1,20 +1,25 @@
-//! The content of a record's frame, format version 1, and what the index takes from it.
+//! The content of a record's frame, format versions 1 and 2, and what the index takes from it.
 //!
 //! ```text
-//! body reference (bodies.rs) · version u8 = 1 · kind u8 · owner u32+tagged text · header u32+bytes · manifest digest 32 ·
-//! CMS u32+bytes · number of statuses u16 · their digests · local part u32+JSON
+//! version 1    body reference (bodies.rs) · 1 u8 · parts
+//! version 2    body reference · 2 u8 · length of the parts u32 · the parts as zstd
+//! parts        kind u8 · owner u32+tagged text · header u32+bytes · manifest digest 32 · CMS u32+bytes · number of statuses u16 ·
+//!              their digests · local part u32+JSON
 //! ```
 
 use bytes::Bytes;
 use truc_evidence::{
-    KeyedHash, LocalPart, NewRecord, Outcome, RecordKind, Role, StoreError, StoredRecord, caller_id,
+    Indexed, KeyedHash, LocalPart, NewRecord, Outcome, RecordKind, Role, StoreError, StoredRecord,
 };
 use truc_model::{Digest, MemberId, MessageId, ServiceId, SubsystemId, Timestamp};
 
 use crate::bodies::BodyRef;
+use crate::journal::content;
 use crate::journal::format::Reader;
 
-const VERSION: u8 = 1;
+/// The version written.
+const VERSION: u8 = 2;
+const UNCOMPRESSED: u8 = 1;
 
 fn kind_from_number(number: u8) -> Option<RecordKind> {
     let all = [RecordKind::Request, RecordKind::Response, RecordKind::Refusal, RecordKind::Unsigned];
@@ -30,7 +35,7 @@ fn push_long(out: &mut Vec<u8>, bytes: &[u8]) {
 /// Writes all but the body reference.
 pub(crate) fn encode(record: &NewRecord, local_bytes: &[u8]) -> Result<Vec<u8>, StoreError> {
     let mut out = Vec::with_capacity(256 + record.header.len() + record.cms.len() + local_bytes.len());
-    out.extend_from_slice(&[VERSION, record.kind.number()]);
+    out.push(record.kind.number());
     push_long(&mut out, record.owner.tagged().as_bytes());
     push_long(&mut out, &record.header);
     out.extend_from_slice(record.manifest_digest.as_bytes());
@@ -42,17 +47,32 @@ pub(crate) fn encode(record: &NewRecord, local_bytes: &[u8]) -> Result<Vec<u8>, 
         out.extend_from_slice(status.as_bytes());
     }
     push_long(&mut out, local_bytes);
-    Ok(out)
+    let too_long = |_| StoreError::Failed("a record is too long".into());
+    let length = u32::try_from(out.len()).map_err(too_long)?;
+    let mut content = vec![VERSION];
+    content.extend_from_slice(&length.to_be_bytes());
+    content.extend_from_slice(&content::pack(&out)?);
+    Ok(content)
 }
 
-/// Reads a frame's content; `None` when it is not one of this version.
+/// Reads a frame's content; `None` when it is not one of these versions.
 pub(crate) fn decode(sequence: u64, content: Vec<u8>) -> Option<(StoredRecord, BodyRef)> {
     let content = Bytes::from(content);
     let mut r = Reader(&content);
     let body = BodyRef::decode(&mut r)?;
-    if r.u8()? != VERSION {
-        return None;
-    }
+    let content = match r.u8()? {
+        UNCOMPRESSED => content.slice_ref(r.0),
+        VERSION => {
+            let length = r.u32()? as usize;
+            Bytes::from(content::decompress(r.0, length)?)
+        }
+        _ => return None,
+    };
+    parts(sequence, body, &content)
+}
+
+fn parts(sequence: u64, body: BodyRef, content: &Bytes) -> Option<(StoredRecord, BodyRef)> {
+    let mut r = Reader(content);
     let kind = kind_from_number(r.u8()?)?;
     let owner = MemberId::from_tagged(std::str::from_utf8(r.long()?).ok()?).ok()?;
     let header = content.slice_ref(r.long()?);
@@ -90,14 +110,21 @@ pub(crate) struct Summary {
     pub(crate) service: ServiceId,
     pub(crate) officer: Option<KeyedHash>,
     pub(crate) subject: Option<KeyedHash>,
+    pub(crate) dossier: Option<KeyedHash>,
     pub(crate) outcome: Option<Outcome>,
     pub(crate) fault: Option<String>,
-    /// SHA-256 of the id that the caller gave: the text itself stays in the encrypted record.
+    /// The message's own id.
+    pub(crate) message: Option<MessageId>,
+    /// SHA-256 of the id that the caller gave, of the agency and of the purpose: the texts stay in the encrypted record.
     pub(crate) caller_id: Option<Digest>,
+    pub(crate) agency: Option<Digest>,
+    pub(crate) purpose: Option<Digest>,
 }
 
 impl Summary {
     pub(crate) fn of(kind: RecordKind, header: &[u8], local: &LocalPart) -> Self {
+        let indexed = Indexed::of(kind, header);
+        let digest = |text: Option<String>| text.map(|text| Digest::of(text.as_bytes()));
         Self {
             kind,
             at: local.at,
@@ -107,9 +134,13 @@ impl Summary {
             service: local.service.clone(),
             officer: local.officer.clone(),
             subject: local.subject.clone(),
+            dossier: local.dossier.clone(),
             outcome: local.outcome,
             fault: local.fault.clone(),
-            caller_id: caller_id(kind, header).map(|id| Digest::of(id.as_bytes())),
+            message: indexed.id,
+            caller_id: digest(indexed.caller_id),
+            agency: digest(indexed.agency),
+            purpose: digest(indexed.purpose),
         }
     }
 

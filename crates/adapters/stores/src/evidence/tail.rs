@@ -1,9 +1,10 @@
-//! Records that are durable and not yet in the index: readers see them here, and the indexer takes them from here.
+//! What is durable and not yet in the index: readers see it here, and the indexer takes it from here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use truc_evidence::Proof;
 use truc_model::{Digest, MessageId};
 
 use super::record_format::Summary;
@@ -18,11 +19,54 @@ pub(crate) struct ToIndex {
     pub(crate) artifacts: Vec<(Digest, Place)>,
     pub(crate) after: Point,
     pub(crate) summary: Summary,
+    /// What the tree has of it.
+    pub(crate) leaf: Digest,
+    /// What a batch has of it; none without a signed message.
+    pub(crate) group: Option<Digest>,
+}
+
+/// A proof on its way into the index.
+#[derive(Debug, Clone)]
+pub(crate) struct ToProve {
+    pub(crate) place: Place,
+    pub(crate) after: Point,
+    pub(crate) proof: Proof,
+}
+
+/// One step of the index along the journal.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    Record(Box<ToIndex>),
+    Proof(Box<ToProve>),
+}
+
+impl Step {
+    /// The point up to which the index is complete with it.
+    pub(crate) const fn after(&self) -> Point {
+        match self {
+            Self::Record(record) => record.after,
+            Self::Proof(proof) => proof.after,
+        }
+    }
+    pub(crate) fn record(&self) -> Option<&ToIndex> {
+        match self {
+            Self::Record(record) => Some(record),
+            Self::Proof(_) => None,
+        }
+    }
+}
+
+/// What the evidence journal's writer hands on beside the place.
+pub(crate) enum Note {
+    Record(Box<Summary>, Option<Digest>),
+    Proof(Proof),
 }
 
 #[derive(Default)]
 struct Waiting {
-    records: BTreeMap<u64, Arc<ToIndex>>,
+    /// In the journal's order.
+    steps: VecDeque<Arc<Step>>,
+    places: HashMap<u64, Place>,
     by_request: HashMap<MessageId, Vec<u64>>,
     artifacts: HashMap<Digest, Place>,
     /// The index is to be opened again, though nothing may wait for it.
@@ -46,7 +90,7 @@ impl Tail {
     }
 
     pub(crate) fn place(&self, sequence: u64) -> Option<Place> {
-        self.lock().records.get(&sequence).map(|r| r.place)
+        self.lock().places.get(&sequence).copied()
     }
     pub(crate) fn exchange(&self, request: &MessageId) -> Vec<u64> {
         self.lock().by_request.get(request).cloned().unwrap_or_default()
@@ -55,29 +99,31 @@ impl Tail {
         self.lock().artifacts.get(digest).copied()
     }
 
-    /// Lets [`Tail::take`] return, with or without records.
+    /// Lets [`Tail::take`] return, with or without steps.
     pub(crate) fn ask_to_reopen(&self) {
         self.lock().reopen = true;
         self.wake.notify_all();
     }
 
-    /// Up to `most` records from the front, once there is one or the index is to be opened again; `None` when the store closes and nothing is left.
-    pub(crate) fn take(&self, most: usize) -> Option<Vec<Arc<ToIndex>>> {
+    /// Up to `most` steps from the front, once there is one or the index is to be opened again; `None` when the store closes and nothing is left.
+    pub(crate) fn take(&self, most: usize) -> Option<Vec<Arc<Step>>> {
         let mut waiting = self.lock();
-        while waiting.records.is_empty() && !std::mem::take(&mut waiting.reopen) {
+        while waiting.steps.is_empty() && !std::mem::take(&mut waiting.reopen) {
             if waiting.closed {
                 return None;
             }
             waiting = self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
-        Some(waiting.records.values().take(most).cloned().collect())
+        Some(waiting.steps.iter().take(most).cloned().collect())
     }
 
-    /// Removes records that are in the index now.
-    pub(crate) fn done(&self, records: &[Arc<ToIndex>]) {
+    /// Removes the first `taken` steps, which are in the index now.
+    pub(crate) fn done(&self, taken: usize) {
         let mut waiting = self.lock();
-        for record in records {
-            waiting.records.remove(&record.sequence);
+        let taken = taken.min(waiting.steps.len());
+        let steps: Vec<_> = waiting.steps.drain(..taken).collect();
+        for record in steps.iter().filter_map(|step| step.record()) {
+            waiting.places.remove(&record.sequence);
             let request = record.summary.request;
             if let Some(sequences) = waiting.by_request.get_mut(&request) {
                 sequences.retain(|s| *s != record.sequence);
@@ -104,19 +150,35 @@ impl Tail {
     }
 }
 
-impl Sink<Summary> for Tail {
-    fn durable(&self, entries: Vec<Written<Summary>>) {
+impl Sink<Note> for Tail {
+    fn durable(&self, entries: Vec<Written<Note>>) {
         let mut waiting = self.lock();
-        for Written { sequence, place, artifacts, after, note } in entries {
-            waiting.by_request.entry(note.request).or_default().push(sequence);
-            waiting.artifacts.extend(artifacts.iter().copied());
-            let record = ToIndex { sequence, place, artifacts, after, summary: note };
-            waiting.records.insert(sequence, Arc::new(record));
+        for Written { sequence, place, artifacts, after, leaf, note } in entries {
+            let step = match note {
+                Note::Record(summary, group) => {
+                    waiting.by_request.entry(summary.request).or_default().push(sequence);
+                    waiting.places.insert(sequence, place);
+                    waiting.artifacts.extend(artifacts.iter().copied());
+                    let leaf = leaf.hash;
+                    let summary = *summary;
+                    Step::Record(Box::new(ToIndex {
+                        sequence,
+                        place,
+                        artifacts,
+                        after,
+                        summary,
+                        leaf,
+                        group,
+                    }))
+                }
+                Note::Proof(proof) => Step::Proof(Box::new(ToProve { place, after, proof })),
+            };
+            waiting.steps.push_back(Arc::new(step));
         }
         self.wake.notify_all();
     }
 
     fn ready(&self) -> bool {
-        self.lock().records.len() < self.limit
+        self.lock().steps.len() < self.limit
     }
 }

@@ -1,4 +1,4 @@
-//! Bytes of a segment, format version 1. All numbers are big-endian.
+//! Bytes of a segment, format versions 1 and 2. All numbers are big-endian.
 //!
 //! ```text
 //! header   magic "TRUCSEG\0" · version u16 · kind u8 · 0 u8 · salt 32 · first sequence u64 · chain hash so far 32 · CRC32C u32
@@ -11,10 +11,14 @@
 //! to the key id is authenticated. The chain is `SHA-256(chain before ‖ whole frame)`, over ciphertext: whoever
 //! has no key can check it. A batch is what one `fdatasync` covered: a bad frame followed by a frame of a later batch is damage, not a torn
 //! tail.
+//!
+//! Version 2 differs in what lies encrypted: artifacts and proofs begin with their encoding (`content.rs`), and there are proofs.
+//! A program that knows version 1 alone refuses such a segment instead of taking a frame of an unknown type for damage.
 
 use truc_model::Digest;
 
-pub(crate) const VERSION: u16 = 1;
+/// The version written; all from 1 on are read.
+pub(crate) const VERSION: u16 = 2;
 pub(crate) const HEADER: usize = 88;
 /// Bytes of a frame before its key id.
 pub(crate) const FRAME_HEAD: usize = 27;
@@ -36,6 +40,7 @@ pub(crate) enum FrameType {
     Artifact = 2,
     Body = 3,
     Decision = 4,
+    Proof = 5,
 }
 
 impl FrameType {
@@ -45,6 +50,7 @@ impl FrameType {
             2 => Some(Self::Artifact),
             3 => Some(Self::Body),
             4 => Some(Self::Decision),
+            5 => Some(Self::Proof),
             _ => None,
         }
     }
@@ -56,6 +62,7 @@ impl FrameType {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
+    pub(crate) version: u16,
     pub(crate) kind: SegmentKind,
     pub(crate) salt: [u8; 32],
     pub(crate) first: u64,
@@ -75,7 +82,7 @@ impl SegmentHeader {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER);
         out.extend_from_slice(MAGIC);
-        out.extend_from_slice(&VERSION.to_be_bytes());
+        out.extend_from_slice(&self.version.to_be_bytes());
         out.extend_from_slice(&[self.kind as u8, 0]);
         out.extend_from_slice(&self.salt);
         out.extend_from_slice(&self.first.to_be_bytes());
@@ -90,13 +97,13 @@ impl SegmentHeader {
             return Err(HeaderFault::Broken);
         }
         let version = r.u16().ok_or(HeaderFault::Broken)?;
-        if version != VERSION {
+        if version == 0 || version > VERSION {
             return Err(HeaderFault::Version(version));
         }
-        Self::rest(bytes, &mut r).ok_or(HeaderFault::Broken)
+        Self::rest(version, bytes, &mut r).ok_or(HeaderFault::Broken)
     }
 
-    fn rest(bytes: &[u8], r: &mut Reader<'_>) -> Option<Self> {
+    fn rest(version: u16, bytes: &[u8], r: &mut Reader<'_>) -> Option<Self> {
         let kind = match (r.u8()?, r.u8()?) {
             (1, 0) => SegmentKind::Journal,
             (2, 0) => SegmentKind::Bodies,
@@ -106,7 +113,13 @@ impl SegmentHeader {
         let first = r.u64()?;
         let chain = r.digest()?;
         let crc = r.u32()?;
-        (crc == crc32c::crc32c(bytes.get(..HEADER - 4)?)).then_some(Self { kind, salt, first, chain })
+        (crc == crc32c::crc32c(bytes.get(..HEADER - 4)?)).then_some(Self {
+            version,
+            kind,
+            salt,
+            first,
+            chain,
+        })
     }
 }
 

@@ -16,7 +16,7 @@ use super::format::FrameType;
 use super::scan::{Place, Point, Segment};
 use super::space::{Room, Space};
 use super::writer::Writer;
-use crate::bodies::Month;
+use crate::bodies::{Month, Packed};
 use crate::keys::{RecordKey, RecordKeys};
 use crate::options::JournalOptions;
 
@@ -40,7 +40,7 @@ pub(crate) struct Entry<N> {
 pub(crate) enum EntryBody {
     None,
     Empty,
-    Bytes(Bytes),
+    Bytes(Packed),
 }
 
 /// An entry that is durable.
@@ -50,6 +50,8 @@ pub(crate) struct Written<N> {
     pub(crate) artifacts: Vec<(Digest, Place)>,
     /// The point after it.
     pub(crate) after: Point,
+    /// What the tree has of it; of a frame that does not count nothing.
+    pub(crate) leaf: Leaf,
     pub(crate) note: N,
 }
 
@@ -65,6 +67,17 @@ pub(crate) trait Sink<N>: Send + Sync {
 pub(super) enum Job<N> {
     Append(Box<Entry<N>>, oneshot::Sender<Result<Receipt, StoreError>>),
     Reserve(Room, oneshot::Sender<Result<Reservation, StoreError>>),
+    Closed(oneshot::Sender<Result<Closed, StoreError>>),
+    /// Writes no more into the body segments of this folder.
+    Leave(String, oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// What is not written any more.
+pub(crate) struct Closed {
+    /// Every segment of the journal; the last may be written.
+    pub(crate) journal: Vec<Segment>,
+    /// The body segments that may be written; all others are closed.
+    pub(crate) open_bodies: Vec<PathBuf>,
 }
 
 /// Where a journal lies and what was found there.
@@ -167,6 +180,20 @@ impl<N: Send + 'static> Journal<N> {
         }
         let (reply, answer) = oneshot::channel();
         self.send(Job::Append(Box::new(entry), reply))?;
+        answer.await.map_err(|_| StoreError::Failed(STOPPED.into()))?
+    }
+
+    /// What is not written any more.
+    pub(crate) async fn closed(&self) -> Result<Closed, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Closed(reply))?;
+        answer.await.map_err(|_| StoreError::Failed(STOPPED.into()))?
+    }
+
+    /// Writes no more into the body segments of this folder below `bodies/`.
+    pub(crate) async fn leave(&self, folder: String) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Leave(folder, reply))?;
         answer.await.map_err(|_| StoreError::Failed(STOPPED.into()))?
     }
 

@@ -5,6 +5,7 @@
 //! left behind the acknowledged frames is cut off.
 
 pub(crate) mod cipher;
+pub(crate) mod content;
 pub(crate) mod format;
 mod handle;
 pub(crate) mod pause;

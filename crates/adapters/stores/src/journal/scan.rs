@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use truc_evidence::StoreError;
 use truc_model::Digest;
@@ -11,6 +12,7 @@ use super::format::{
     Frame, HEADER, HeaderFault, Parsed, SegmentHeader, SegmentKind, next_chain, parse, seed,
 };
 use crate::files::{damaged, io};
+use crate::keeping::{Shelf, Stub, name_of};
 
 /// Names a segment of one journal: its first sequence, and which one of those that begin there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,8 +21,8 @@ pub(crate) struct SegmentId {
     pub(crate) n: u32,
 }
 
-/// Where a frame begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where a frame begins; their order is that of the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
     pub(crate) segment: SegmentId,
     pub(crate) offset: u64,
@@ -42,9 +44,16 @@ pub(crate) struct Segment {
     pub(crate) id: SegmentId,
     pub(crate) path: PathBuf,
     pub(crate) header: SegmentHeader,
+    /// Where it is found when it does not lie here any more.
+    pub(crate) shelf: Option<Arc<Shelf>>,
 }
 
 impl Segment {
+    /// All of it, wherever it lies.
+    pub(crate) fn bytes(&self) -> Result<Vec<u8>, StoreError> {
+        let read = |path: &Path| std::fs::read(path).map_err(|e| io(path, e));
+        self.shelf.as_ref().map_or_else(|| read(&self.path), |shelf| shelf.with(&self.path, read))
+    }
     /// The point before its first frame.
     pub(crate) fn start(&self) -> Point {
         let place = Place { segment: self.id, offset: HEADER as u64 };
@@ -56,7 +65,7 @@ pub(crate) fn segment_path(dir: &Path, stem: &str, id: SegmentId) -> PathBuf {
     dir.join(format!("{stem}-{:020}-{}.seg", id.first, id.n))
 }
 
-fn segment_id(name: &str, stem: &str) -> Option<SegmentId> {
+pub(crate) fn segment_id(name: &str, stem: &str) -> Option<SegmentId> {
     let (first, n) = name.strip_prefix(stem)?.strip_prefix('-')?.strip_suffix(".seg")?.split_once('-')?;
     if first.len() != 20 {
         return None;
@@ -91,7 +100,7 @@ pub(crate) fn read_header(path: &Path, kind: SegmentKind) -> Result<Option<Segme
         Ok(header) if header.kind == kind => Ok(Some(header)),
         Ok(_) => Err(damaged(path, 0, "a segment of another kind")),
         Err(HeaderFault::Version(version)) => Err(StoreError::Failed(format!(
-            "{} has segment format {version}, this program reads {}: use the program version that wrote it",
+            "{} has segment format {version}, this program reads up to {}: use the program version that wrote it",
             path.display(),
             super::format::VERSION
         ))),
@@ -115,10 +124,35 @@ pub(crate) fn list(dir: &Path, stem: &str) -> Result<Vec<Segment>, StoreError> {
             if header.first != id.first {
                 return Err(damaged(&path, 0, "the file's name and its header do not agree"));
             }
-            segments.push(Segment { id, path, header });
+            segments.push(Segment { id, path, header, shelf: None });
         }
     }
     Ok(segments)
+}
+
+/// As [`list`], with those that lie in the archive.
+pub(crate) fn list_all(dir: &Path, stem: &str, shelf: &Arc<Shelf>) -> Result<Vec<Segment>, StoreError> {
+    let mut segments = list(dir, stem)?;
+    for (id, path) in list_away(dir, stem)? {
+        if let Some(stub) = Stub::read(&path)?.filter(|_| !path.exists()) {
+            segments.push(Segment { id, path, header: stub.header, shelf: None });
+        }
+    }
+    segments.sort_by_key(|segment| segment.id);
+    segments.iter_mut().for_each(|segment| segment.shelf = Some(Arc::clone(shelf)));
+    Ok(segments)
+}
+
+/// The segments of the journal `stem` of which there is a stub, by their own names.
+pub(crate) fn list_away(dir: &Path, stem: &str) -> Result<Vec<(SegmentId, PathBuf)>, StoreError> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(|e| io(dir, e))? {
+        let name = entry.map_err(|e| io(dir, e))?.file_name().to_string_lossy().into_owned();
+        let segment = name_of(&name).filter(|segment| *segment != name);
+        names.extend(segment.and_then(|s| Some((segment_id(&s, stem)?, dir.join(s)))));
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// The files of the journal `stem`, in order, used or not.
@@ -156,7 +190,8 @@ pub(crate) fn scan(
     let Some(first) = segments.first() else {
         return Ok(None);
     };
-    if first.header.first != 0 || first.header.chain != seed(stem) {
+    // Whoever goes on from a point has seen what was before; it may lie in the archive by now.
+    if from.is_none() && (first.header.first != 0 || first.header.chain != seed(stem)) {
         return Err(damaged(
             &first.path,
             0,
@@ -172,7 +207,7 @@ pub(crate) fn scan(
         if point.place.segment != segment.id {
             point = segment.start();
         }
-        let bytes = std::fs::read(&segment.path).map_err(|e| io(&segment.path, e))?;
+        let bytes = segment.bytes()?;
         let stop = Stop { next: next.map(Segment::start), to };
         point = scan_one(segment, &bytes, point, &stop, visit)?;
         if to.is_some_and(|to| to.place.segment == segment.id) {

@@ -8,7 +8,7 @@ use truc_evidence::StoreError;
 
 use super::cipher::{Ciphers, FrameHead};
 use super::format::{FrameType, HEADER, SegmentHeader};
-use crate::files;
+use crate::files::{self, Ask};
 use crate::keys::RecordKey;
 use crate::options::JournalOptions;
 
@@ -28,16 +28,16 @@ pub(crate) struct Active {
 }
 
 impl Active {
-    /// Creates the file with its header, durably, with room for at least `least` bytes of frames.
+    /// Creates the file with its header, durably, with room for the frames asked for.
     pub(crate) fn create(
         path: &Path,
         header: &SegmentHeader,
-        least: u64,
+        ask: Ask,
         options: &JournalOptions,
     ) -> Result<Self, StoreError> {
         let file = files::create_new(path)?;
         let made = (|| {
-            let allocated = files::allocate(path, &file, 0, options.ask(least + HEADER as u64))?;
+            let allocated = files::allocate(path, &file, 0, ask.with(HEADER as u64))?;
             file.write_all_at(&header.encode(), 0).map_err(|e| files::io(path, e))?;
             options.hooks.sync_surely(&file, path.parent()).map_err(|e| files::io(path, e))?;
             Ok(allocated)
@@ -87,6 +87,24 @@ impl Active {
         self.options.hooks.sync_surely(&self.file, None).map_err(|e| files::io(&self.path, e))?;
         self.allocated += more;
         Ok(())
+    }
+
+    /// As [`Active::grow`], by what other segments gave back.
+    pub(crate) fn grow_back(&mut self, least: u64) -> Result<(), StoreError> {
+        let more = files::allocate(&self.path, &self.file, self.allocated, Ask::back(least))?;
+        self.options.hooks.sync_surely(&self.file, None).map_err(|e| files::io(&self.path, e))?;
+        self.allocated += more;
+        Ok(())
+    }
+
+    /// Gives back up to `most` bytes that nothing was claimed of; returns how many.
+    pub(crate) fn shrink(&mut self, most: u64) -> Result<u64, StoreError> {
+        let less = most.min(self.free());
+        if less > 0 {
+            self.file.set_len(self.allocated - less).map_err(|e| files::io(&self.path, e))?;
+            self.allocated -= less;
+        }
+        Ok(less)
     }
 
     /// Adds a frame to the buffer; returns its offset in the segment and its bytes.

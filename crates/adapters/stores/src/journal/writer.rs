@@ -7,16 +7,17 @@ use std::sync::mpsc::Receiver;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use truc_evidence::{Receipt, Reservation, StoreError};
+use truc_evidence::{BodyClass, Receipt, Reservation, StoreError};
 use truc_model::{Digest, Timestamp};
 
-use super::format::{FrameType, SegmentHeader, SegmentKind, frame_length, next_chain, seed};
-use super::handle::{Entry, EntryBody, Job, Setup, Shared, Sink, Written};
+use super::content;
+use super::format::{self, FrameType, SegmentHeader, SegmentKind, frame_length, next_chain, seed};
+use super::handle::{Closed, Entry, EntryBody, Job, Setup, Shared, Sink, Written};
 use super::pause::Pause;
 use super::scan::{Place, Point, Segment, SegmentId, segment_path};
 use super::segment::Active;
 use super::space::Room;
-use crate::bodies::{Bodies, BodyRef, Month, body_frame_length};
+use crate::bodies::{Bodies, BodyRef, Month};
 use crate::files;
 use crate::keys::RecordKey;
 use crate::options::JournalOptions;
@@ -94,6 +95,7 @@ impl<N: Send + 'static> Writer<N> {
     }
 
     fn commit(&mut self, batch: Vec<Job<N>>) {
+        let batch = self.tell_closed(batch);
         if let Err(error) = self.turn() {
             for job in batch {
                 refuse(job, &error);
@@ -115,6 +117,8 @@ impl<N: Send + 'static> Writer<N> {
                     answer(reply, self.reserve(room));
                     continue;
                 }
+                // Answered before.
+                Job::Closed(..) | Job::Leave(..) => continue,
             };
             if let Err(error) = self.make_room(&mut entry, &new_artifacts) {
                 answer(reply, Err(error));
@@ -133,6 +137,26 @@ impl<N: Send + 'static> Writer<N> {
             Ok(()) => self.publish(pending, new_artifacts),
             Err(error) => self.give_up(pending, before, &error),
         }
+    }
+
+    /// Answers who keeps the segments, between two batches and also when the disk is full: nothing waits to be written now.
+    fn tell_closed(&mut self, batch: Vec<Job<N>>) -> Vec<Job<N>> {
+        let mut rest = Vec::with_capacity(batch.len());
+        for job in batch {
+            match job {
+                Job::Closed(reply) => {
+                    let journal = self.shared.extent().segments.clone();
+                    answer(reply, Ok(Closed { journal, open_bodies: self.bodies.open_paths() }));
+                }
+                Job::Leave(folder, reply) => {
+                    self.bodies.leave(&folder);
+                    self.tell_free();
+                    answer(reply, Ok(()));
+                }
+                other => rest.push(other),
+            }
+        }
+        rest
     }
 
     /// Bodies first: a record that can be read has its body.
@@ -210,17 +234,19 @@ impl<N: Send + 'static> Writer<N> {
     }
 
     fn create(&mut self) -> Result<Open, StoreError> {
-        let taken = super::scan::list_names(&self.dir, &self.stem)?;
+        let mut taken = super::scan::list_names(&self.dir, &self.stem)?;
+        taken.extend(super::scan::list_away(&self.dir, &self.stem)?);
         let same = taken.iter().map(|(id, _)| *id).chain(self.last_id).filter(|id| id.first == self.sequence);
         let n = same.map(|id| id.n).max().map_or(1, |n| n + 1);
         let id = SegmentId { first: self.sequence, n };
         self.last_id = Some(id);
         let salt = self.options.hooks.random32()?;
-        let header = SegmentHeader { kind: SegmentKind::Journal, salt, first: id.first, chain: self.chain };
+        let (version, kind) = (format::VERSION, SegmentKind::Journal);
+        let header = SegmentHeader { version, kind, salt, first: id.first, chain: self.chain };
         let path = segment_path(&self.dir, &self.stem, id);
-        let least = self.shared.space.promised().journal;
-        let active = Active::create(&path, &header, least, &self.options)?;
-        Ok(Open { segment: Segment { id, path, header }, active })
+        let ask = self.options.ask(self.shared.space.promised().journal);
+        let active = Active::create(&path, &header, ask, &self.options)?;
+        Ok(Open { segment: Segment { id, path, header, shelf: None }, active })
     }
 
     fn reserve(&mut self, room: Room) -> Result<Reservation, StoreError> {
@@ -229,17 +255,23 @@ impl<N: Send + 'static> Writer<N> {
                 return Ok(promise);
             }
             let missing = self.shared.space.missing(&self.shared.space.lock(), room);
-            self.grow(missing, room.body)?;
+            let class = self.bodies.last_class().cloned().unwrap_or_default();
+            self.grow(missing, &class, room.body)?;
         }
     }
 
     /// Takes the room that `entry` needs, from its own promise or from the disk.
     fn make_room(&mut self, entry: &mut Entry<N>, new_artifacts: &HashSet<Digest>) -> Result<(), StoreError> {
         let need = self.need(entry, new_artifacts);
-        self.month = Some(entry.month);
+        if entry.kind.counts() {
+            self.month = Some(entry.month);
+        }
+        let class = match &entry.body {
+            EntryBody::Bytes(body) => body.class.clone(),
+            EntryBody::None | EntryBody::Empty => BodyClass::default(),
+        };
         if need.body > 0 {
-            let promised = self.shared.space.promised().body;
-            let outcome = self.bodies.turn(entry.month, promised + need.body);
+            let outcome = self.room_of_class(&class, entry, need.body);
             self.tell_free();
             outcome?;
         }
@@ -256,18 +288,31 @@ impl<N: Send + 'static> Writer<N> {
                 missing
             };
             if missing == Room::default() {
-                self.bodies.claim(need.body);
+                self.bodies.claim(&class, need.body);
                 self.open.iter_mut().for_each(|o| o.active.claim(need.journal));
                 return Ok(());
             }
-            self.grow(missing, need.body)?;
+            self.grow(missing, &class, need.body)?;
         }
     }
 
-    /// Exact bytes of the frames that the entry will make.
+    /// Room for one body in its own class's segment; from the other classes' segments when the disk is full and it was promised.
+    fn room_of_class(&mut self, class: &BodyClass, entry: &Entry<N>, need: u64) -> Result<(), StoreError> {
+        let promised = self.shared.space.promised().body;
+        let taken = self.bodies.turn(class, entry.month, need, promised).and_then(|()| {
+            let missing = need.saturating_sub(self.bodies.free_of(class));
+            if missing == 0 { Ok(()) } else { self.bodies.grow(class, missing) }
+        });
+        match taken {
+            Err(StoreError::Full) if entry.room.is_some() => self.bodies.shift(class, entry.month, need),
+            other => other,
+        }
+    }
+
+    /// Bytes of the frames that the entry will make; of an artifact the most there can be.
     fn need(&self, entry: &Entry<N>, new_artifacts: &HashSet<Digest>) -> Room {
         let (reference, body) = match (&entry.body, entry.kind) {
-            (EntryBody::Bytes(bytes), _) => (BodyRef::ENCODED, body_frame_length(bytes.len())),
+            (EntryBody::Bytes(body), _) => (body.reference_length(), body.frame_length()),
             (_, FrameType::Record) => (1, 0),
             _ => (0, 0),
         };
@@ -275,23 +320,23 @@ impl<N: Send + 'static> Writer<N> {
         let mut seen = HashSet::new();
         for (digest, bytes) in &entry.artifacts {
             if !self.artifacts.contains(digest) && !new_artifacts.contains(digest) && seen.insert(digest) {
-                journal += frame_length(self.node_key.id().len(), bytes.len());
+                journal += frame_length(self.node_key.id().len(), bytes.len() + content::ENCODING);
             }
         }
         Room { journal, body }
     }
 
-    fn grow(&mut self, missing: Room, body: u64) -> Result<(), StoreError> {
+    fn grow(&mut self, missing: Room, class: &BodyClass, body: u64) -> Result<(), StoreError> {
         let outcome = (|| {
             if missing.journal > 0 {
                 let open = self.open.as_mut().ok_or(StoreError::Full)?;
                 open.active.grow(missing.journal)?;
             }
-            if missing.body > 0 && self.bodies.is_open() {
-                self.bodies.grow(missing.body)?;
+            if missing.body > 0 && self.bodies.is_open(class) {
+                self.bodies.grow(class, missing.body)?;
             } else if missing.body > 0 {
                 let month = self.month.map_or_else(|| self.month_by_file(), Ok)?;
-                self.bodies.turn(month, self.shared.space.promised().body + body)?;
+                self.bodies.turn(class, month, body, self.shared.space.promised().body)?;
             }
             Ok(())
         })();
@@ -318,22 +363,22 @@ impl<N: Send + 'static> Writer<N> {
         let reference = match &entry.body {
             EntryBody::None => BodyRef::None,
             EntryBody::Empty => BodyRef::Empty,
-            EntryBody::Bytes(bytes) => self.bodies.push(sequence, bytes)?,
+            EntryBody::Bytes(body) => self.bodies.push(sequence, body)?,
         };
         let node_key = self.node_key.clone();
         let mut artifacts = Vec::new();
         for (digest, bytes) in &entry.artifacts {
             if !self.artifacts.contains(digest) && new_artifacts.insert(*digest) {
-                let place = self.push(FrameType::Artifact, &node_key, &[bytes])?;
+                let place = self.push(FrameType::Artifact, &node_key, &[&content::encode(bytes)])?;
                 artifacts.push((*digest, place));
             }
         }
         let reference = if entry.kind == FrameType::Record { reference.encode() } else { Vec::new() };
         let place = self.push(entry.kind, &entry.key, &[&reference, &entry.payload])?;
-        self.sequence += 1;
-        let after = self.point()?;
-        let receipt = Receipt { sequence, chain: self.chain, leaf: (entry.leaf)(sequence) };
-        Ok((Written { sequence, place, artifacts, after, note: entry.note }, receipt))
+        self.sequence += u64::from(entry.kind.counts());
+        let (after, leaf) = (self.point()?, (entry.leaf)(sequence));
+        let receipt = Receipt { sequence, chain: self.chain, leaf };
+        Ok((Written { sequence, place, artifacts, after, leaf, note: entry.note }, receipt))
     }
 
     fn push(&mut self, kind: FrameType, key: &RecordKey, parts: &[&[u8]]) -> Result<Place, StoreError> {
@@ -352,10 +397,10 @@ impl<N: Send + 'static> Writer<N> {
 
 fn size<N>(job: &Job<N>) -> usize {
     match job {
-        Job::Reserve(..) => 0,
+        Job::Reserve(..) | Job::Closed(..) | Job::Leave(..) => 0,
         Job::Append(entry, _) => {
             let body = match &entry.body {
-                EntryBody::Bytes(bytes) => bytes.len(),
+                EntryBody::Bytes(body) => body.len(),
                 EntryBody::None | EntryBody::Empty => 0,
             };
             entry.payload.len()
@@ -369,6 +414,8 @@ fn refuse<N>(job: Job<N>, error: &StoreError) {
     match job {
         Job::Append(_, reply) => answer(reply, Err(error.clone())),
         Job::Reserve(_, reply) => answer(reply, Err(error.clone())),
+        Job::Closed(reply) => answer(reply, Err(error.clone())),
+        Job::Leave(_, reply) => answer(reply, Err(error.clone())),
     }
 }
 

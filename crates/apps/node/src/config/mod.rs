@@ -4,6 +4,7 @@
 //! here, except by [`NodeConfig::check`], which looks at their permissions.
 
 mod check;
+mod keeping;
 mod mistakes;
 mod raw;
 #[cfg(test)]
@@ -19,8 +20,10 @@ use std::time::Duration;
 use truc_admin::Role;
 use truc_keys::KeyLabel;
 use truc_model::{MemberId, NodeId, SubsystemId};
+use truc_policy::{Bodies, BodyClass};
 
 pub(crate) use check::exposed;
+pub use keeping::{ArchiveSettings, KeepingSettings};
 use mistakes::Mistakes;
 pub use mistakes::{ConfigErrors, Mistake};
 
@@ -59,6 +62,10 @@ pub struct NodeConfig {
     pub renewal: RenewalSettings,
     /// What the node decides by itself.
     pub policy: PolicySettings,
+    /// What is kept of exchanges.
+    pub evidence: EvidenceSettings,
+    /// Time-stamps on what is recorded.
+    pub time_stamping: TimeStampingSettings,
     /// Health and metrics.
     pub health: HealthSettings,
 }
@@ -193,6 +200,18 @@ pub struct TrustSettings {
     pub status_fetch_interval: Duration,
 }
 
+/// `[time-stamping]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimeStampingSettings {
+    /// The directory's time-stamp authorities that are asked, by name, in this order; all of them in the directory's when it
+    /// is empty.
+    pub authorities: Vec<String>,
+    /// Between two batches.
+    pub every: Duration,
+    /// How old a record without a time-stamp may become before new exchanges are refused; `None` for ever.
+    pub grace: Option<Duration>,
+}
+
 /// `[health]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthSettings {
@@ -205,6 +224,17 @@ pub struct HealthSettings {
 pub struct PolicySettings {
     /// What happens when a closed member has a successor (protocol P6.4).
     pub succession: SuccessionPolicy,
+}
+
+/// `[evidence]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EvidenceSettings {
+    /// What the consumer's half keeps of bodies; of its services the provider's half keeps what they say.
+    pub consumer_bodies: Bodies,
+    /// How long it keeps them.
+    pub consumer_retention: BodyClass,
+    /// Archive, retention and space.
+    pub keeping: KeepingSettings,
 }
 
 /// Who gives a successor the rights of the closed member.

@@ -203,6 +203,12 @@ pub(super) struct RawConfig {
     pub(super) provider_key_file: Opt<String>,
     pub(super) health_listen: Opt<String>,
     pub(super) policy_succession: Opt<String>,
+    pub(super) consumer_bodies: Opt<String>,
+    pub(super) consumer_retention: Opt<String>,
+    pub(super) keeping: RawKeeping,
+    pub(super) stamping_authorities: Opt<Vec<String>>,
+    pub(super) stamping_every: Opt<String>,
+    pub(super) stamping_grace: Opt<String>,
     pub(super) status_freshness: Opt<String>,
     pub(super) status_grace: Opt<String>,
     pub(super) status_fetch_interval: Opt<String>,
@@ -249,6 +255,9 @@ impl RawConfig {
             ["auth", "log", "peer", "edge", "admin", "provider", "trust"].map(|name| root.section(name, m));
         let mut health = root.section("health", m);
         let mut policy = root.section("policy", m);
+        let mut evidence = root.section("evidence", m);
+        let mut stamping = root.section("time-stamping", m);
+        let keeping = RawKeeping::read(&mut evidence, m);
         let mut renewal = root.section("renewal", m);
         let members = root.sections("member", m).into_iter().map(|s| RawMember::read(s, m)).collect();
         let clients = root.sections("client", m).into_iter().map(|s| RawClient::read(s, m)).collect();
@@ -280,6 +289,12 @@ impl RawConfig {
             provider_key_file: provider.text("key-file", m),
             health_listen: health.text("listen", m),
             policy_succession: policy.text("succession", m),
+            consumer_bodies: evidence.text("consumer-bodies", m),
+            consumer_retention: evidence.text("consumer-retention", m),
+            keeping,
+            stamping_authorities: stamping.texts("authorities", "[\"Trục Pilot TSA\"]", m),
+            stamping_every: stamping.with_unit("every", "60s", m),
+            stamping_grace: stamping.with_unit("grace", "48h", m),
             status_freshness: trust.with_unit("status-freshness", "1h", m),
             status_grace: trust.with_unit("status-grace", "12h", m),
             status_fetch_interval: trust.with_unit("status-fetch-interval", "20m", m),
@@ -287,6 +302,7 @@ impl RawConfig {
             renewal_overlap: renewal.with_unit("overlap", "24h", m),
             renewal_settle: renewal.with_unit("settle", "1m", m),
         };
+        stamping.finish(&["authorities", "every", "grace"], m);
         renewal.finish(&["automatic", "overlap", "settle"], m);
         root.finish(&ROOT_KEYS, m);
         auth.finish(&["key", "certificate-file"], m);
@@ -305,12 +321,21 @@ impl RawConfig {
         provider.finish(&["ca-file", "certificate-file", "key-file"], m);
         health.finish(&["listen"], m);
         policy.finish(&["succession"], m);
+        let evidence_keys = [
+            "consumer-bodies",
+            "consumer-retention",
+            "alarm-free",
+            "refuse-free",
+            "[[retention]]",
+            "[archive]",
+        ];
+        evidence.finish(&evidence_keys, m);
         trust.finish(&["status-freshness", "status-grace", "status-fetch-interval"], m);
         Some(raw)
     }
 }
 
-const ROOT_KEYS: [&str; 17] = [
+const ROOT_KEYS: [&str; 19] = [
     "config-version",
     "node",
     "data-folder",
@@ -326,9 +351,78 @@ const ROOT_KEYS: [&str; 17] = [
     "[provider]",
     "[trust]",
     "[policy]",
+    "[evidence]",
+    "[time-stamping]",
     "[health]",
     "[renewal]",
 ];
+
+/// What `[evidence]` says of keeping.
+#[derive(Debug)]
+pub(super) struct RawKeeping {
+    pub(super) alarm_free: Opt<String>,
+    pub(super) refuse_free: Opt<String>,
+    pub(super) retention: Vec<RawRetention>,
+    pub(super) archive: Option<RawArchive>,
+}
+
+#[derive(Debug)]
+pub(super) struct RawRetention {
+    pub(super) class: Opt<String>,
+    pub(super) bodies: Opt<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct RawArchive {
+    pub(super) folder: Opt<String>,
+    pub(super) endpoint: Opt<String>,
+    pub(super) bucket: Opt<String>,
+    pub(super) prefix: Opt<String>,
+    pub(super) region: Opt<String>,
+    pub(super) access_key_file: Opt<String>,
+    pub(super) secret_key_file: Opt<String>,
+    pub(super) ca_file: Opt<String>,
+}
+
+impl RawKeeping {
+    fn read(evidence: &mut Section, m: &mut Mistakes) -> Self {
+        let given = evidence.table.contains_key("archive");
+        let archive = evidence.section("archive", m);
+        let retention = evidence.sections("retention", m);
+        Self {
+            alarm_free: evidence.text("alarm-free", m),
+            refuse_free: evidence.with_unit("refuse-free", "256 MiB", m),
+            retention: retention.into_iter().map(|section| RawRetention::read(section, m)).collect(),
+            archive: given.then(|| RawArchive::read(archive, m)),
+        }
+    }
+}
+
+impl RawRetention {
+    fn read(mut section: Section, m: &mut Mistakes) -> Self {
+        let raw = Self { class: section.text("class", m), bodies: section.text("bodies", m) };
+        section.finish(&["class", "bodies"], m);
+        raw
+    }
+}
+
+impl RawArchive {
+    fn read(mut section: Section, m: &mut Mistakes) -> Self {
+        let raw = Self {
+            folder: section.text("folder", m),
+            endpoint: section.text("endpoint", m),
+            bucket: section.text("bucket", m),
+            prefix: section.text("prefix", m),
+            region: section.text("region", m),
+            access_key_file: section.text("access-key-file", m),
+            secret_key_file: section.text("secret-key-file", m),
+            ca_file: section.text("ca-file", m),
+        };
+        let bucket = ["bucket", "prefix", "region", "access-key-file", "secret-key-file", "ca-file"];
+        section.finish(&[&["folder", "endpoint"], &bucket[..]].concat(), m);
+        raw
+    }
+}
 
 impl RawMember {
     fn read(mut section: Section, m: &mut Mistakes) -> Self {

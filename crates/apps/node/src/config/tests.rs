@@ -317,6 +317,30 @@ mod files {
 }
 
 #[test]
+fn time_stamping_has_an_order_and_a_grace() {
+    let default = parse(SHORT).unwrap().time_stamping;
+    assert_eq!(default.authorities, Vec::<String>::new());
+    assert_eq!((default.every.as_secs(), default.grace.unwrap().as_secs()), (60, 48 * 3600));
+    let said = "[time-stamping]\nauthorities = ['TSA 2', 'Ban Cơ yếu \"TSA\"']\nevery = '5s'\ngrace = 'off'\n";
+    let config = parse(&format!("{SHORT}{said}")).unwrap();
+    assert_eq!(config.time_stamping.authorities, ["TSA 2", "Ban Cơ yếu \"TSA\""]);
+    assert_eq!((config.time_stamping.every.as_secs(), config.time_stamping.grace), (5, None));
+    assert_eq!(parse(&config.to_toml()).unwrap().time_stamping, config.time_stamping);
+    for (mistake, words) in [
+        ("authorities = ['A', 'A']", "named twice"),
+        ("authorities = ['']", "is empty"),
+        ("authorities = 'A'", "a list of texts"),
+        ("every = '11m'", "out of bounds"),
+        ("every = 'off'", "not understood"),
+        ("grace = '9m'", "out of bounds"),
+        ("url = 'x'", "known are authorities, every, grace"),
+    ] {
+        let problems = problems(&format!("{SHORT}[time-stamping]\n{mistake}\n"));
+        assert!(problems.iter().any(|problem| problem.contains(words)), "{mistake}: {problems:#?}");
+    }
+}
+
+#[test]
 fn health_has_a_door_of_its_own_only_when_it_is_given_one() {
     assert_eq!(parse(SHORT).unwrap().health.listen, None);
     assert_eq!(parse(&format!("{SHORT}[health]\nlisten = 'off'\n")).unwrap().health.listen, None);
@@ -360,4 +384,46 @@ fn successors_get_rights_by_themselves_only_when_the_file_says_so() {
     assert_eq!(parse(&config.to_toml()).unwrap(), config);
     let problems = problems(&format!("{SHORT}[policy]\nsuccession = 'yes'\n"));
     assert!(problems.len() == 1 && problems[0].contains("policy.succession: "), "{problems:#?}");
+}
+
+#[test]
+fn what_the_consumers_half_keeps_is_said_in_the_file() {
+    let short = parse(SHORT).unwrap().evidence;
+    assert_eq!((short.consumer_bodies, short.consumer_retention.as_str()), (Bodies::Full, "default"));
+    let said = format!("{SHORT}[evidence]\nconsumer-bodies = 'digest'\nconsumer-retention = 'ngan-han'\n");
+    let config = parse(&said).unwrap();
+    assert_eq!(config.evidence.consumer_bodies, Bodies::Digest);
+    assert_eq!(config.evidence.consumer_retention.as_str(), "ngan-han");
+    assert_eq!(parse(&config.to_toml()).unwrap(), config);
+    let problems = problems(&format!("{SHORT}[evidence]\nconsumer-bodies = 'none'\nconsumer-retention = '10 Y'\n"));
+    assert!(problems.len() == 2 && problems[0].contains("write full or digest"), "{problems:#?}");
+    assert!(problems[1].contains("evidence.consumer-retention: ") && problems[1].contains("a-z"), "{problems:#?}");
+}
+
+#[test]
+fn keeping_is_said_in_the_file() {
+    let short = parse(SHORT).unwrap().evidence.keeping;
+    assert_eq!(short, KeepingSettings::default());
+    let space = "alarm-free = '5%'\nrefuse-free = '1 GiB'\n";
+    let classes = "[[evidence.retention]]\nclass = 'default'\nbodies = '10y'\n[[evidence.retention]]\nclass = 'ngan'\nbodies = '90d'\n";
+    let bucket = "[evidence.archive]\nendpoint = 'https://s3.vn'\nbucket = 'b'\nprefix = 'h26/ss1'\naccess-key-file = 'a'\nsecret-key-file = 's'\nca-file = 'ca.pem'\n";
+    for archive in [bucket, "[evidence.archive]\nfolder = '/mnt/kho'\n"] {
+        let config = parse(&format!("{SHORT}[evidence]\n{space}{classes}{archive}")).unwrap();
+        let keeping = &config.evidence.keeping;
+        assert_eq!((keeping.retention.len(), keeping.refuse_free), (2, 1 << 30));
+        assert!(keeping.archive.is_some());
+        assert_eq!(parse(&config.to_toml()).unwrap().evidence, config.evidence);
+    }
+    for (mistake, words) in [
+        ("alarm-free = 'x'", "10%"),
+        ("refuse-free = 'x'", "256 MiB"),
+        ("[[evidence.retention]]\nclass = 'A'\nbodies = '10'", "10y"),
+        ("[[evidence.retention]]\nclass = 'a'\nbodies = '1y'\n[[evidence.retention]]\nclass = 'a'\nbodies = '2y'", "twice"),
+        ("[evidence.archive]\nbucket = 'b'", "endpoint"),
+        ("[evidence.archive]\nfolder = 'a'\nbucket = 'b'", "does not go with folder"),
+        ("[evidence.archive]\nendpoint = 'https://s3.vn'\nbucket = 'b'\naccess-key-file = 'a'\nsecret-key-file = 's'", "ca-file"),
+    ] {
+        let problems = problems(&format!("{SHORT}[evidence]\n{mistake}\n"));
+        assert!(problems.iter().any(|problem| problem.contains(words)), "{mistake}: {problems:#?}");
+    }
 }

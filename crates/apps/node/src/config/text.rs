@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use truc_keeping::Threshold;
 use truc_model::{MemberId, SubsystemId};
 
 use super::units::{Size, Span};
-use super::{ClientConnection, HostedMember, NodeConfig};
+use super::{ArchiveSettings, ClientConnection, HostedMember, KeepingSettings, NodeConfig};
 
 /// TOML's basic string with its escapes.
 fn quoted(text: &str) -> String {
@@ -115,9 +116,51 @@ impl NodeConfig {
         let _ = writeln!(t, "\n[renewal]\nautomatic = {}", renewal.automatic);
         let _ = writeln!(t, "overlap = \"{}\"\nsettle = \"{}\"", Span(renewal.overlap), Span(renewal.settle));
         let _ = writeln!(t, "\n[policy]\nsuccession = \"{}\"", self.policy.succession.as_str());
+        let kept = &self.evidence;
+        let _ = writeln!(t, "\n[evidence]\nconsumer-bodies = \"{}\"", kept.consumer_bodies);
+        let _ = writeln!(t, "consumer-retention = \"{}\"", kept.consumer_retention);
+        t.push_str(&keeping_text(&kept.keeping, &short));
+        let stamping = &self.time_stamping;
+        let names: Vec<String> = stamping.authorities.iter().map(|name| quoted(name)).collect();
+        let _ = writeln!(t, "\n[time-stamping]\nauthorities = [{}]", names.join(", "));
+        let grace = stamping.grace.map_or_else(|| "off".to_owned(), |grace| Span(grace).to_string());
+        let _ = writeln!(t, "every = \"{}\"\ngrace = \"{grace}\"", Span(stamping.every));
         if let Some(listen) = self.health.listen {
             let _ = writeln!(t, "\n[health]   # monitoring\nlisten = \"{listen}\"");
         }
         t
     }
+}
+
+/// The rest of `[evidence]`, and its tables.
+fn keeping_text(keeping: &KeepingSettings, short: &dyn Fn(&Path) -> String) -> String {
+    let mut t = String::new();
+    let alarm = match keeping.alarm_free {
+        Threshold::Percent(percent) => format!("{percent}%"),
+        Threshold::Bytes(bytes) => Size(bytes).to_string(),
+    };
+    let _ = writeln!(t, "alarm-free = \"{alarm}\"\nrefuse-free = \"{}\"", Size(keeping.refuse_free));
+    for (class, bodies) in &keeping.retention {
+        let _ = writeln!(t, "\n[[evidence.retention]]\nclass = \"{class}\"\nbodies = \"{bodies}\"");
+    }
+    match &keeping.archive {
+        None => {}
+        Some(ArchiveSettings::Folder(folder)) => {
+            let _ = writeln!(t, "\n[evidence.archive]\nfolder = {}", short(folder));
+        }
+        Some(ArchiveSettings::S3(s3)) => {
+            let _ = writeln!(t, "\n[evidence.archive]\nendpoint = {}", quoted(&s3.endpoint));
+            let _ = writeln!(t, "bucket = {}", quoted(&s3.bucket));
+            if !s3.prefix.is_empty() {
+                let _ = writeln!(t, "prefix = {}", quoted(&s3.prefix));
+            }
+            let _ = writeln!(t, "region = {}", quoted(&s3.region));
+            let _ = writeln!(t, "access-key-file = {}", short(&s3.access_key_file));
+            let _ = writeln!(t, "secret-key-file = {}   # mode 0600", short(&s3.secret_key_file));
+            if let Some(ca) = &s3.ca_file {
+                let _ = writeln!(t, "ca-file = {}", short(ca));
+            }
+        }
+    }
+    t
 }

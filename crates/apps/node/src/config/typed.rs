@@ -1,6 +1,9 @@
 //! The second tier: from options to typed values, with the rules between them.
 
 mod edge;
+mod evidence;
+mod keeping;
+mod time_stamping;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -14,6 +17,8 @@ use truc_model::{MemberId, NodeId};
 use truc_provider::ClientIdentity;
 
 use edge::{clients, edge};
+use evidence::evidence;
+use time_stamping::time_stamping;
 
 use super::mistakes::Mistakes;
 use super::raw::{Opt, RawConfig, RawMember, RawToken};
@@ -84,6 +89,8 @@ pub(super) fn typed(raw: &RawConfig, path: &Path, m: &mut Mistakes) -> Option<No
             settle: span(&raw.renewal_settle, MINUTE, 0..=24 * HOUR, m),
         },
         policy: policy(raw, m),
+        evidence: evidence(raw, base, m),
+        time_stamping: time_stamping(raw, m),
         health,
     })
 }

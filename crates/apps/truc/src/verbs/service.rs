@@ -10,7 +10,10 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use truc_admin::{AdminClient, service_to_json};
 use truc_model::{Fingerprint, ServiceId};
-use truc_policy::{ServiceDefinition, ServiceKind, ServiceUrl};
+use truc_policy::{
+    Bodies, BodyClass, EvidenceSettings, JsonPointer, PathSegment, QueryName, ServiceDefinition, ServiceKind,
+    ServiceUrl, SubjectPlace, TimeStamp,
+};
 
 use super::service_endpoints::{self, ServiceEndpoint};
 use super::target::Target;
@@ -23,7 +26,7 @@ use crate::out;
 pub(crate) enum Service {
     /// Offer a service; nobody may call it until access is granted
     #[command(
-        after_help = "Example:\n  truc service add VN/GOV/G01/csdl-dancu/tra-cuu-cong-dan --url http://127.0.0.1:8101 --openapi http://127.0.0.1:8101/openapi.json --require-officer --require-purpose\n  truc service add VN/GOV/G01/csdl-dancu/ho-tich --url https://ho-tich.g01.local/api --openapi ho-tich.yaml --pin ho-tich.pem"
+        after_help = "Example:\n  truc service add VN/GOV/G01/csdl-dancu/tra-cuu-cong-dan --url http://127.0.0.1:8101 --openapi http://127.0.0.1:8101/openapi.json --require-officer --require-purpose\n  truc service add VN/GOV/G01/csdl-dancu/ho-tich --url https://ho-tich.g01.local/api --openapi ho-tich.yaml --pin ho-tich.pem --subject-pointer /soDinhDanh --bodies digest"
     )]
     Add(Box<Add>),
     /// List the services
@@ -129,6 +132,8 @@ pub(crate) struct Add {
     /// and the like are never recorded, of requests and answers alike.
     #[arg(long = "secret-header", value_name = "NAME", value_parser = header_name)]
     secret_headers: Vec<String>,
+    #[command(flatten)]
+    evidence: Evidence,
     /// Give a service that is there already this definition
     #[arg(long)]
     replace: bool,
@@ -137,6 +142,47 @@ pub(crate) struct Add {
     /// Print the service as one JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// What the service says about its evidence.
+#[derive(Args)]
+#[command(next_help_heading = "Evidence")]
+struct Evidence {
+    /// Where the JSON in a request's body names whom the call is about, as a JSON pointer like /congDan/soDinhDanh
+    ///
+    /// The number is indexed as a keyed hash, so that one can ask who looked at somebody's data (truc evidence subject).
+    #[arg(long, value_name = "POINTER", group = "subject")]
+    subject_pointer: Option<JsonPointer>,
+    /// Which segment of the path names it, counted from 1 after the service's code
+    #[arg(long, value_name = "N", group = "subject")]
+    subject_segment: Option<PathSegment>,
+    /// Which query parameter names it
+    #[arg(long, value_name = "NAME", group = "subject")]
+    subject_query: Option<QueryName>,
+    /// What the node keeps of requests' and answers' bodies: full, or digest for their signed digests alone [default: full]
+    #[arg(long, value_name = "WHAT")]
+    bodies: Option<Bodies>,
+    /// How long it keeps them: the name of an [[evidence.retention]] class of node.toml [default: default]
+    #[arg(long, value_name = "CLASS")]
+    retention: Option<BodyClass>,
+    /// When records are time-stamped: batch, with those of their minute, or immediate, before the service is called and before its answer
+    /// counts [default: batch]
+    #[arg(long, value_name = "WHEN")]
+    time_stamp: Option<TimeStamp>,
+}
+
+impl Evidence {
+    fn settings(&self) -> EvidenceSettings {
+        let pointer = self.subject_pointer.clone().map(SubjectPlace::JsonPointer);
+        let segment = self.subject_segment.map(SubjectPlace::PathSegment);
+        let query = self.subject_query.clone().map(SubjectPlace::Query);
+        EvidenceSettings {
+            subject: pointer.or(segment).or(query),
+            bodies: self.bodies.unwrap_or_default(),
+            retention: self.retention.clone().unwrap_or_default(),
+            time_stamp: self.time_stamp.unwrap_or_default(),
+        }
+    }
 }
 
 /// Where an OpenAPI document is.
@@ -173,6 +219,7 @@ impl Add {
         service.require_legal_basis = self.require_legal_basis;
         service.side_effect_free = self.side_effect_free;
         service.secret_headers = self.secret_headers.clone();
+        service.evidence = self.evidence.settings();
         Ok(service)
     }
 
@@ -286,6 +333,13 @@ fn show(service: &ServiceDefinition, json: bool) -> anyhow::Result<()> {
     notes.extend(service.require_purpose.then(|| "purpose".to_owned()));
     notes.extend(service.require_legal_basis.then(|| "legal basis".to_owned()));
     notes.extend(service.side_effect_free.then(|| "side-effect free".to_owned()));
+    let said = &service.evidence;
+    notes.extend(said.subject.as_ref().map(|place| format!("subject: {place}")));
+    notes.extend((said.bodies != Bodies::default()).then(|| format!("bodies: {}", said.bodies)));
+    notes.extend((said.retention != BodyClass::default()).then(|| format!("retention: {}", said.retention)));
+    notes.extend(
+        (said.time_stamp != TimeStamp::default()).then(|| format!("time-stamp: {}", said.time_stamp)),
+    );
     notes.extend(service.disabled.as_ref().map(|notice| format!("paused: {notice}")));
     Ok(out::line(format!("{}\t{}\t{}", service.id, service.url, notes.join(", ")))?)
 }

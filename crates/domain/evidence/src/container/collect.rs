@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use truc_directory::{Endorsed, FormatError, Head, MemberIndex, SignedHead, TrustServices, part};
 use truc_message::{Header, Kind, manifest};
-use truc_model::{Digest, MemberId, MessageId};
+use truc_model::{Digest, Fingerprint, MemberId, MessageId};
 use truc_trust::{Certificate, cms};
 
 use super::names;
-use super::notes::{MessageNote, RecordNote};
+use super::notes::{HeadNote, MessageNote, RecordNote};
+use crate::proof::{Batch, ProofStore};
 use crate::record::{RecordKind, StoredRecord};
 use crate::store::{EvidenceStore, StoreError};
 
@@ -51,6 +52,10 @@ pub struct Exchange {
     pub(super) messages: Vec<Message>,
     /// Supporting files by name.
     pub(super) supporting: BTreeMap<String, Bytes>,
+    /// Evidence records by the record's sequence.
+    pub(super) evidence_records: BTreeMap<u64, Bytes>,
+    /// Heads of the log with their text and the token over their batch, in order.
+    pub(super) heads: Vec<(HeadNote, Bytes, Bytes)>,
 }
 
 /// One signed message, as stored.
@@ -74,12 +79,38 @@ impl Exchange {
         self.records.iter().any(|record| record.kind != RecordKind::Request)
     }
 
+    /// Whether every record is under a time-stamp.
+    pub fn is_stamped(&self) -> bool {
+        self.records.iter().all(|record| record.stamped.is_some())
+    }
+
+    fn message(&self, record: &RecordNote) -> Option<&Message> {
+        self.messages.iter().find(|m| Some(m.note) == record.message)
+    }
+
+    /// The digests of the record's data objects (`docs/evidence.md` §3.1); `None` without a signed message.
+    pub(super) fn group(&self, record: &RecordNote) -> Option<Vec<Digest>> {
+        let message = self.message(record)?;
+        let signed = [Digest::of(&message.manifest), Digest::of(&message.cms)];
+        Some(signed.into_iter().chain(record.statuses.iter().copied()).collect())
+    }
+
+    /// Who signed the record's message.
+    pub(super) fn signer(&self, record: &RecordNote) -> Option<Fingerprint> {
+        let signature = cms::read(&self.message(record)?.cms).ok()?;
+        Some(signature.certificate().fingerprint())
+    }
+
     /// The request alone, without what came of it. There is no answer alone: it names its request by digest, and proves
     /// nothing without it.
     #[must_use]
     pub fn request_only(mut self) -> Self {
         self.records.retain(|record| record.kind == RecordKind::Request);
         self.messages.retain(|message| message.note.kind == Kind::Request);
+        let records = &self.records;
+        self.heads.retain(|(head, ..)| {
+            records.iter().any(|r| r.stamped.as_ref().is_some_and(|stamp| stamp.head == head.head))
+        });
         self
     }
 }
@@ -95,7 +126,14 @@ pub async fn collect(store: &dyn EvidenceStore, id: MessageId) -> Result<Exchang
     }
     let mut gathering = Gathering {
         store,
-        exchange: Exchange { request: id, records: vec![], messages: vec![], supporting: BTreeMap::new() },
+        exchange: Exchange {
+            request: id,
+            records: vec![],
+            messages: vec![],
+            supporting: BTreeMap::new(),
+            evidence_records: BTreeMap::new(),
+            heads: vec![],
+        },
     };
     for record in &stored {
         gathering.record(record).await?;
@@ -108,6 +146,40 @@ pub async fn collect(store: &dyn EvidenceStore, id: MessageId) -> Result<Exchang
         }
     }
     Ok(gathering.exchange)
+}
+
+/// Sees to it that a directory in the container lists the batch's time-stamp authority: where it was approved only after the
+/// exchange, the newest record's directory head goes in too, with its roots and trust part.
+pub(super) async fn add_authority(
+    store: &dyn EvidenceStore,
+    proofs: &dyn ProofStore,
+    exchange: &mut Exchange,
+    batch: &Batch,
+) -> Result<(), ExportError> {
+    let lists = |bytes: &Bytes| {
+        Endorsed::parse(bytes)
+            .and_then(|e| TrustServices::parse(&e.payload))
+            .is_ok_and(|t| t.timestamp_authorities.iter().any(|a| a.name == batch.authority))
+    };
+    let is_trust = |name: &String| name.ends_with(&format!("/{}", names::TRUST));
+    if exchange.supporting.iter().any(|(name, bytes)| is_trust(name) && lists(bytes)) {
+        return Ok(());
+    }
+    let newest = proofs.log_size().await?.saturating_sub(1);
+    for later in [batch.next, newest] {
+        let record = match store.read(later).await {
+            Ok(record) => record,
+            Err(StoreError::NotFound) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let mut gathering = Gathering { store, exchange: exchange.clone() };
+        gathering.head(&record).await?;
+        if gathering.exchange.supporting.iter().any(|(name, bytes)| is_trust(name) && lists(bytes)) {
+            *exchange = gathering.exchange;
+            break;
+        }
+    }
+    Ok(())
 }
 
 struct Gathering<'a> {
@@ -129,6 +201,12 @@ impl Gathering<'_> {
             let bytes = self.artifact("the certificate status", *digest).await?;
             self.exchange.supporting.insert(names::status(*digest), bytes);
         }
+        for list in record.local.trust.iter().flat_map(|t| &t.revocation_lists) {
+            // Longer ones are not kept (ADR 0019): the CA has them.
+            if let Some(bytes) = self.store.artifact(list.digest).await? {
+                self.exchange.supporting.insert(names::list(list.digest), bytes);
+            }
+        }
         self.directory(record).await?;
         let local = String::from_utf8(record.local_bytes.to_vec()).map_err(|e| damaged(record, e))?;
         self.exchange.records.push(RecordNote {
@@ -140,6 +218,8 @@ impl Gathering<'_> {
             statuses: record.statuses.clone(),
             local,
             leaf: record.leaf().hash,
+            statuses_after: vec![],
+            stamped: None,
         });
         Ok(())
     }
@@ -200,12 +280,26 @@ impl Gathering<'_> {
 
     /// The head in force with the parts that show who the members were (protocol P5.5).
     async fn directory(&mut self, record: &StoredRecord) -> Result<(), ExportError> {
+        let Some(head) = self.head(record).await? else { return Ok(()) };
+        let folder = names::directory(record.local.directory);
+        for member in members(record) {
+            let Some(listed) = self.listed(record, &head, &folder, &member).await? else { continue };
+            // A third member that owns a node is stored only where the recording node had it.
+            if let Some(bytes) = self.store.artifact(listed).await? {
+                self.exchange.supporting.insert(format!("{folder}{}", names::member(listed)), bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// The head in force, its roots and its trust part; `None` where it was not stored again.
+    async fn head(&mut self, record: &StoredRecord) -> Result<Option<Head>, ExportError> {
         let digest = record.local.directory;
         let folder = names::directory(digest);
         let Some(envelope) = self.store.artifact(digest).await? else {
             // An unsigned fault refers to the head in force without storing it again.
             return match record.kind {
-                RecordKind::Unsigned => Ok(()),
+                RecordKind::Unsigned => Ok(None),
                 _ => Err(ExportError::Missing { what: "the directory head", digest }),
             };
         };
@@ -226,14 +320,7 @@ impl Gathering<'_> {
             }
             self.exchange.supporting.insert(format!("{folder}{}", names::TRUST), trust);
         }
-        for member in members(record) {
-            let Some(listed) = self.listed(record, &head, &folder, &member).await? else { continue };
-            // A third member that owns a node is stored only where the recording node had it.
-            if let Some(bytes) = self.store.artifact(listed).await? {
-                self.exchange.supporting.insert(format!("{folder}{}", names::member(listed)), bytes);
-            }
-        }
-        Ok(())
+        Ok(Some(head))
     }
 
     /// The digest of a member's part: as the head lists it, or as the index part does, which then goes in too.

@@ -32,3 +32,12 @@ pub(super) fn assemble(opened: &Opened, anchor: &Anchor, head: Digest) -> Result
     Directory::assemble_partial(anchor, &roots, &signed, |d| parts.get(d).cloned())
         .map_err(|e| told(e.to_string()))
 }
+
+/// The digests of all signed heads of directories in the container.
+pub(super) fn heads(opened: &Opened) -> Vec<Digest> {
+    let folder = |name: &String| {
+        let (head, file) = name.strip_prefix(names::DIRECTORIES)?.split_once('/')?;
+        head.parse().ok().filter(|_| file == names::HEAD)
+    };
+    opened.files.keys().filter_map(folder).collect()
+}

@@ -4,13 +4,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use truc_message::{Kind, manifest};
-use truc_model::{Digest, MemberId, MessageId};
+use truc_model::{Digest, MemberId, MessageId, Timestamp};
 
+use super::names::{self, EvidenceRecordNames};
 use crate::record::RecordKind;
 
 /// The version of the notes, of README.txt and of the names in META-INF together. The golden container of each version
 /// stays in the tests: a change to any of them is a new version beside the old one.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
+/// The first version with time-stamps, later statuses and the log.
+pub(super) const SINCE_TIME: u32 = 3;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -18,6 +21,9 @@ pub(super) struct Notes {
     pub(super) v: u32,
     pub(super) request: MessageId,
     pub(super) records: Vec<RecordNote>,
+    /// The batches that the records were stamped in, each with the log's head at its end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) heads: Vec<HeadNote>,
     /// Supporting files, in the order of their names.
     pub(super) files: Vec<FileNote>,
 }
@@ -37,6 +43,40 @@ pub(super) struct RecordNote {
     pub(super) local: String,
     /// The leaf's hash as the node has it.
     pub(super) leaf: Digest,
+    /// Digests of statuses made after the time-stamp.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) statuses_after: Vec<Digest>,
+    /// How the record hangs on a head; absent while it was not stamped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) stamped: Option<StampNote>,
+}
+
+/// A record's place under a head of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct StampNote {
+    /// SHA-256 of the head's text: which of [`Notes::heads`].
+    pub(super) head: Digest,
+    /// The inclusion proof of the record's leaf in the tree of the head's size (RFC 6962 §2.1.1).
+    pub(super) inclusion: Vec<Digest>,
+}
+
+/// A batch of records under one time-stamp token, and the head that follows them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct HeadNote {
+    /// SHA-256 of the head's text.
+    pub(super) head: Digest,
+    /// The first record of the batch.
+    pub(super) first: u64,
+    /// The record after its last one: the size of the log that the head speaks of.
+    pub(super) next: u64,
+    /// What the time-stamp authority is called in the directory.
+    pub(super) authority: String,
+    /// The token's time.
+    pub(super) gen_time: Timestamp,
+    /// The head's siblings on the way up to the token's imprint (`docs/evidence.md` §3.1); empty when it is alone.
+    pub(super) path: Vec<Digest>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,7 +143,41 @@ impl Notes {
         if notes.records.is_empty() || !in_order || !rising {
             return Err("no records, or records or files out of order".into());
         }
+        notes.check_heads()?;
         Ok(notes)
+    }
+
+    /// Every stamp leads to a head that is noted once, and every head is some record's.
+    fn check_heads(&self) -> Result<(), String> {
+        let stamps = || self.records.iter().filter_map(|r| r.stamped.as_ref());
+        let later = self.records.iter().any(|r| !r.statuses_after.is_empty());
+        if self.v < SINCE_TIME && (later || !self.heads.is_empty() || stamps().next().is_some()) {
+            return Err(format!("notes of version {} know no time-stamps", self.v));
+        }
+        let once = self.heads.is_sorted_by(|a, b| a.next < b.next);
+        let known = |stamp: &StampNote| self.heads.iter().any(|h| h.head == stamp.head);
+        let used = |head: &HeadNote| stamps().any(|s| s.head == head.head);
+        if once && stamps().all(known) && self.heads.iter().all(used) {
+            return Ok(());
+        }
+        Err("the heads are not exactly those that the records name".into())
+    }
+
+    /// The head under which the record was stamped.
+    pub(super) fn head_of(&self, record: &RecordNote) -> Option<&HeadNote> {
+        let stamp = record.stamped.as_ref()?;
+        self.heads.iter().find(|head| head.head == stamp.head)
+    }
+
+    /// Where the evidence record over this record's message lies; `None` without a message or a time-stamp.
+    pub(super) fn evidence_record(&self, record: &RecordNote) -> Option<EvidenceRecordNames> {
+        let message = record.message.filter(|_| record.stamped.is_some())?;
+        let same = |r: &&RecordNote| {
+            r.stamped.is_some() && r.message.is_some_and(|m| (m.kind, m.id) == (message.kind, message.id))
+        };
+        let first = self.records.iter().find(same)?.sequence;
+        let again = (first != record.sequence).then_some(record.sequence);
+        Some(names::evidence_record(message.kind, message.id, again))
     }
 
     /// Each message once, in the order of the records.

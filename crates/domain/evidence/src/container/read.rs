@@ -71,6 +71,14 @@ pub(super) fn open(bytes: &[u8]) -> Result<Opened, ContainerError> {
     Ok(opened)
 }
 
+/// Whether every record in the container is under a time-stamp, by the container's own notes; nothing is judged.
+///
+/// # Errors
+/// [`ContainerError`].
+pub fn is_stamped(bytes: &[u8]) -> Result<bool, ContainerError> {
+    Ok(open(bytes)?.notes.records.iter().all(|record| record.stamped.is_some()))
+}
+
 fn check_coverage(opened: &Opened) -> Result<(), ContainerError> {
     let mut expected: BTreeSet<String> =
         [names::MIMETYPE, names::RECORDS, names::README].into_iter().map(str::to_owned).collect();
@@ -84,8 +92,9 @@ fn check_coverage(opened: &Opened) -> Result<(), ContainerError> {
             expected.insert(named.body);
         }
     }
+    let claimed = claimed(&opened.notes);
     for file in &opened.notes.files {
-        if !is_supporting(&file.name) {
+        if !claimed.contains(&file.name) && !is_supporting(&file.name) {
             return Err(ContainerError::Unexpected(file.name.clone()));
         }
         if Digest::of(opened.get(&file.name)?) != file.sha256 {
@@ -93,6 +102,10 @@ fn check_coverage(opened: &Opened) -> Result<(), ContainerError> {
         }
         expected.insert(file.name.clone());
     }
+    if let Some(name) = claimed.iter().find(|name| opened.notes.files.iter().all(|f| f.name != **name)) {
+        return Err(ContainerError::Missing(name.clone()));
+    }
+    expected.extend(claimed);
     if let Some(missing) = expected.iter().find(|name| !opened.files.contains_key(*name)) {
         return Err(ContainerError::Missing(missing.clone()));
     }
@@ -103,12 +116,27 @@ fn check_coverage(opened: &Opened) -> Result<(), ContainerError> {
     }
 }
 
+/// What the stamps and heads of the notes stand for; such files lie nowhere else.
+fn claimed(notes: &Notes) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for head in &notes.heads {
+        names.extend([names::log_head(head.head), names::token(head.head)]);
+    }
+    for record in notes.records.iter().filter_map(|record| notes.evidence_record(record)) {
+        names.extend([record.record, record.manifest]);
+    }
+    names
+}
+
 /// The places for supporting files; the last part of a name is digits, hexadecimal digits and one of a few words.
 fn is_supporting(name: &str) -> bool {
     let digest = |text: &str| text.parse::<Digest>().is_ok();
     let stem =
         |place: &str, ending: &str| name.strip_prefix(place).and_then(|n| n.strip_suffix(ending)).map(digest);
-    if stem(names::CERTIFICATES, ".pem") == Some(true) || stem(names::STATUSES, ".der") == Some(true) {
+    if [(names::CERTIFICATES, ".pem"), (names::STATUSES, ".der"), (names::LISTS, ".crl")]
+        .into_iter()
+        .any(|(place, ending)| stem(place, ending) == Some(true))
+    {
         return true;
     }
     let Some((head, file)) = name.strip_prefix(names::DIRECTORIES).and_then(|n| n.split_once('/')) else {

@@ -13,10 +13,10 @@ use bytes::Bytes;
 use truc_directory::{Endorsed, TrustServices};
 use truc_message::{Header, manifest};
 use truc_model::{Digest, Timestamp};
-use truc_trust::{Certificate, cms, ocsp};
+use truc_trust::{Certificate, cms, crl, ocsp};
 
-use super::notes::{MessageNote, Notes, RecordNote};
-use super::{names, signed_directory};
+use super::notes::{MessageNote, Notes, RecordNote, SINCE_TIME};
+use super::{names, readme_time, signed_directory};
 use crate::record::LocalPart;
 
 pub(super) type Files = BTreeMap<String, Bytes>;
@@ -51,9 +51,10 @@ const SINCE_2: &str = r#"# 0. Hồ sơ phải ở đó / The container must be t
 [ -f "$CONTAINER" ] || { echo "không thấy / not found: $CONTAINER"; false; }
 "#;
 
-const CLOSING: &str = r#"
-# HỒ SƠ NÀY CHƯA CHỨNG MINH / WHAT THIS CONTAINER DOES NOT SHOW
-# - Dấu thời gian của bên thứ ba (RFC 3161): không có. Thời điểm ký là do bên ký tự ghi; trạng thái chứng thư ở trên cho
+const CLOSING: &str = "\n# HỒ SƠ NÀY CHƯA CHỨNG MINH / WHAT THIS CONTAINER DOES NOT SHOW\n";
+
+/// As versions 1 and 2 say it.
+const NO_TIME: &str = r#"# - Dấu thời gian của bên thứ ba (RFC 3161): không có. Thời điểm ký là do bên ký tự ghi; trạng thái chứng thư ở trên cho
 #   biết thêm. / A time-stamp of a third party (RFC 3161): there is none. The signing time is the signer's own word; the
 #   certificate statuses above say a little more.
 # - Vị trí của bản ghi trong nhật ký đã công bố của nút: không có. / The record's place in the node's published log: none.
@@ -67,7 +68,7 @@ const AT_ONCE: &str =
 /// # Errors
 /// The sentence says which file cannot be read.
 pub(super) fn text(notes: &Notes, files: &Files) -> Result<String, String> {
-    let first = notes.v == 1;
+    let (first, timed) = (notes.v == 1, notes.v >= SINCE_TIME);
     let mut out = if first { OPENING.replacen(SINCE_2, "", 1) } else { OPENING.to_owned() };
     let without_body = || notes.messages().into_iter().filter(|m| !m.body);
     for message in without_body() {
@@ -77,13 +78,22 @@ pub(super) fn text(notes: &Notes, files: &Files) -> Result<String, String> {
             bare(&mut out, &message, files)?;
         }
     }
+    if timed {
+        readme_time::opening(&mut out, notes);
+    }
     supporting(&mut out, notes);
     for message in notes.messages() {
         let records: Vec<&RecordNote> = notes.records.iter().filter(|r| r.message == Some(message)).collect();
         one(&mut out, &message, &records, files, first)?;
     }
     signed_directory::steps(&mut out, files);
+    readme_time::steps(&mut out, notes, files)?;
     out.push_str(CLOSING);
+    if timed {
+        readme_time::closing(&mut out, notes);
+    } else {
+        out.push_str(NO_TIME);
+    }
     for message in without_body().filter(|_| !first) {
         put(
             &mut out,
@@ -335,19 +345,10 @@ fn statuses(
     issuer: Option<Issuer<'_>>,
     seconds: i64,
 ) {
-    let Some(Issuer { certificate: issuer, file: issuer_file, chain }) = issuer else { return };
-    let mut named: Vec<String> =
-        records.iter().flat_map(|r| &r.statuses).map(|d| names::status(*d)).collect();
-    named.sort();
-    named.dedup();
-    // Which of the statuses is the signer's: judged late enough to be from no future.
-    let late = Timestamp::from_millis(i64::MAX);
-    named.retain(|name| {
-        let read = files.get(name).and_then(|bytes| ocsp::read(bytes).ok());
-        read.is_some_and(|response| {
-            !matches!(response.judge(signer, issuer, late), Err(ocsp::OcspError::OtherCertificate))
-        })
-    });
+    let Some(issuer) = issuer else { return };
+    let about = |all: Vec<Digest>| of_signer(all, signer, issuer.certificate, files);
+    let named = about(records.iter().flat_map(|r| &r.statuses).copied().collect());
+    lists(out, records, files, seal, &issuer, seconds);
     if named.is_empty() {
         line(
             out,
@@ -363,18 +364,83 @@ fn statuses(
         out,
         "#    means that the answer is older than today / chỉ có nghĩa là phản hồi đã cũ so với hôm nay; \"This Update\" phải gần giờ gửi.",
     );
-    let own = if issuer_file == "$CA" { String::new() } else { format!(" -verify_other {issuer_file}") };
-    // openssl has to name the certificate as the response does: by SHA-256, or by SHA-1 which is its default.
-    let key_hash = Digest::of(issuer.public_key());
     for name in named {
-        let by_sha256 = files
-            .get(&name)
-            .is_some_and(|bytes| bytes.windows(32).any(|window| window == key_hash.as_bytes()));
-        let hash = if by_sha256 { "-sha256" } else { "-sha1" };
+        ask(out, &name, seal, &issuer, files, seconds);
+    }
+    let after = about(records.iter().flat_map(|r| &r.statuses_after).copied().collect());
+    if !after.is_empty() {
+        line(
+            out,
+            "#    Trạng thái công bố SAU dấu thời gian (bước 9): \"This Update\" phải sau giờ đó / Issued AFTER the time-stamp (step 9):",
+        );
+    }
+    for name in after {
+        let made = files.get(&name).and_then(|bytes| ocsp::read(bytes).ok());
+        let at = made.map_or(seconds, |response| response.produced_at().seconds());
+        ask(out, &name, seal, &issuer, files, at);
+    }
+}
+
+/// Which of the statuses are the signer's: judged late enough to be from no future.
+fn of_signer(all: Vec<Digest>, signer: &Certificate, issuer: &Certificate, files: &Files) -> Vec<String> {
+    let late = Timestamp::from_millis(i64::MAX);
+    let mut named: Vec<String> = all.into_iter().map(names::status).collect();
+    named.sort();
+    named.dedup();
+    named.retain(|name| {
+        let read = files.get(name).and_then(|bytes| ocsp::read(bytes).ok());
+        read.is_some_and(|response| {
+            !matches!(response.judge(signer, issuer, late), Err(ocsp::OcspError::OtherCertificate))
+        })
+    });
+    named
+}
+
+fn ask(out: &mut String, name: &str, seal: &str, issuer: &Issuer<'_>, files: &Files, at: i64) {
+    let Issuer { certificate, file, chain } = issuer;
+    let own = if *file == "$CA" { String::new() } else { format!(" -verify_other {file}") };
+    // openssl has to name the certificate as the response does: by SHA-256, or by SHA-1 which is its default.
+    let key_hash = Digest::of(certificate.public_key());
+    let by_sha256 =
+        files.get(name).is_some_and(|bytes| bytes.windows(32).any(|window| window == key_hash.as_bytes()));
+    let hash = if by_sha256 { "-sha256" } else { "-sha1" };
+    put(
+        out,
+        format_args!(
+            "openssl ocsp -respin {name} -issuer \"{file}\" {hash} -cert {seal} \\\n  -CAfile \"{chain}\"{own} -attime {at}\n"
+        ),
+    );
+}
+
+/// Revocation lists that stood in for a responder that was away.
+fn lists(
+    out: &mut String,
+    records: &[&RecordNote],
+    files: &Files,
+    seal: &str,
+    issuer: &Issuer<'_>,
+    seconds: i64,
+) {
+    let local = records.iter().filter_map(|r| serde_json::from_str::<LocalPart>(&r.local).ok());
+    let mut named: Vec<String> = local
+        .filter_map(|l| l.trust)
+        .flat_map(|t| t.revocation_lists)
+        .map(|list| names::list(list.digest))
+        .filter(|name| files.get(name).is_some_and(|bytes| crl::read(bytes, issuer.certificate).is_ok()))
+        .collect();
+    named.sort();
+    named.dedup();
+    for name in named {
+        line(
+            out,
+            "# 6. Danh sách thu hồi đã dựa vào khi máy chủ OCSP vắng: phải in \"OK\" / The revocation list relied on: must say \"OK\"",
+        );
         put(
             out,
             format_args!(
-                "openssl ocsp -respin {name} -issuer \"{issuer_file}\" {hash} -cert {seal} \\\n  -CAfile \"{chain}\"{own} -attime {seconds}\n"
+                "openssl verify -crl_check -CRLfile {name} -CAfile \"{}\" -partial_chain -purpose any \\\n  -attime {seconds} {seal}\n\
+                 openssl crl -inform DER -in {name} -noout -issuer -lastupdate -nextupdate\n",
+                issuer.chain
             ),
         );
     }

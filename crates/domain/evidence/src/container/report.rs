@@ -102,6 +102,15 @@ checks! {
     Fault false
         vi "Lỗi do nút ghi nhận, không có bên nào ký"
         en "A fault that the node noted; nobody signed it"
+    StatusAfter false
+        vi "Trạng thái chứng thư công bố sau dấu thời gian xác nhận chứng thư còn hiệu lực khi ký"
+        en "A status issued after the time-stamp confirms that the certificate was good when it signed"
+    Authority true
+        vi "Tổ chức cấp dấu thời gian được danh bạ chấp thuận"
+        en "The time-stamp authority is one that the directory approves"
+    EvidenceRecord true
+        vi "Bản ghi bằng chứng (RFC 4998) dẫn từ bản kê, chữ ký và trạng thái tới dấu thời gian"
+        en "The evidence record (RFC 4998) leads from manifest, signature and statuses to the time-stamp"
     Log false
         vi "Bản ghi nằm trong nhật ký đã công bố của nút"
         en "The record is part of the node's published log"
@@ -254,9 +263,8 @@ impl fmt::Display for Check {
             State::Failed => "KHÔNG ĐẠT / FAILED",
             State::NotShown => "CHƯA CHỨNG MINH / NOT SHOWN",
         };
-        writeln!(f, "[{state}] {}", self.what.vi)?;
-        writeln!(f, "    {}", self.what.en)?;
-        if self.detail.is_empty() { Ok(()) } else { writeln!(f, "    {}", self.detail) }
+        write!(f, "[{state}] {} / {}", self.what.vi, self.what.en)?;
+        if self.detail.is_empty() { writeln!(f) } else { writeln!(f, ": {}", self.detail) }
     }
 }
 

@@ -167,15 +167,7 @@ fn document(out: &mut String, document: &Document<'_>) {
     );
     for (number, (key, signature)) in (1..).zip(&document.signatures) {
         decoded(out, signature, &format!("check-{tag}-{number}.sig"));
-        let spki = [&ED25519_SPKI[..], &key.0].concat();
-        put(out, format_args!("# {key}\ncat > check-{tag}-{number}.pem <<'END'\n"));
-        put(
-            out,
-            format_args!(
-                "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\nEND\n",
-                STANDARD.encode(spki)
-            ),
-        );
+        public_key(out, key, &format!("check-{tag}-{number}.pem"));
         put(
             out,
             format_args!(
@@ -186,8 +178,21 @@ fn document(out: &mut String, document: &Document<'_>) {
     }
 }
 
+/// Has the shell write an Ed25519 key to `file`, as openssl reads it.
+pub(super) fn public_key(out: &mut String, key: &PublicKey, file: &str) {
+    let spki = [&ED25519_SPKI[..], &key.0].concat();
+    put(out, format_args!("# {key}\ncat > {file} <<'END'\n"));
+    put(
+        out,
+        format_args!(
+            "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\nEND\n",
+            STANDARD.encode(spki)
+        ),
+    );
+}
+
 /// Has the shell write `bytes` to `file`.
-fn decoded(out: &mut String, bytes: &[u8], file: &str) {
+pub(super) fn decoded(out: &mut String, bytes: &[u8], file: &str) {
     put(out, format_args!("cat <<'END' | openssl base64 -d > {file}\n"));
     for chunk in bytes.chunks(48) {
         line(out, &STANDARD.encode(chunk));

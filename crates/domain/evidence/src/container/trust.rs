@@ -5,24 +5,27 @@ use std::sync::Arc;
 use bytes::Bytes;
 use truc_directory::{Directory, Usage};
 use truc_message::{CALL_LIFE, SKEW};
-use truc_model::{MemberId, Timestamp};
+use truc_model::{Digest, MemberId, Timestamp};
 use truc_trust::cms::SignedMessage;
-use truc_trust::{Certificate, StatusPolicy, SubjectAttribute, Verdict as Standing, find_path, ocsp};
+use truc_trust::{Certificate, find_path};
 
 use super::names;
 use super::notes::RecordNote;
 use super::read::Opened;
 use super::report::{CheckName, State};
+use super::status::Carried;
 use super::verify::{Message, Outcomes};
 use crate::record::LocalPart;
 
-/// The trust checks of protocol P3 as far as a container can show them, for the moment of sending.
+/// The trust checks of protocol P3 as far as a container can show them, for the moment of sending; `stamped` is the time that
+/// a token shows the signature to have existed.
 pub(super) fn check_trust(
     opened: &Opened,
     message: &Message,
     record: &RecordNote,
     local: &LocalPart,
     directory: Result<Arc<Directory>, Option<String>>,
+    stamped: Option<Timestamp>,
 ) -> Outcomes {
     let directory = match directory {
         Ok(directory) => directory,
@@ -38,8 +41,8 @@ pub(super) fn check_trust(
     let mut found = vec![check_head(message, local, &directory)];
     found.push(check_node(message, &directory));
     let Ok(signature) = &message.signature else { return found };
-    found.push(check_registered(message, signature.certificate(), &directory));
-    found.extend(check_path_and_status(opened, message, signature, record, &directory));
+    found.push(check_registered(message, signature, &directory));
+    found.extend(check_path_and_status(opened, message, signature, record, local, &directory, stamped));
     found
 }
 
@@ -94,10 +97,10 @@ fn check_node(message: &Message, directory: &Directory) -> (CheckName, State, St
 
 fn check_registered(
     message: &Message,
-    signer: &Certificate,
+    signature: &SignedMessage,
     directory: &Directory,
 ) -> (CheckName, State, String) {
-    let name = CheckName::Registered;
+    let (name, signer) = (CheckName::Registered, signature.certificate());
     let (member, _) = message.sender();
     if not_carried(directory, &member) {
         return (name, State::NotShown, format!("the part of {member} is not in this container"));
@@ -111,10 +114,28 @@ fn check_registered(
     if !directory.has_sign_certificate(&member, &signer.fingerprint()) {
         return (name, State::Failed, format!("{} is not registered to {member}", signer.fingerprint()));
     }
-    if signer.subject_attribute(SubjectAttribute::OrganizationIdentifier) != Some(member.as_str()) {
+    if !names_member(message, signature, directory, &member) {
         return (name, State::Failed, format!("the certificate does not name {member}"));
     }
     (name, State::Ok, format!("{member} ({} / {}), {}", entry.name_vi, entry.name_en, signer.fingerprint()))
+}
+
+/// Whether the profile of the certificate's own CA maps it to the member (protocol P3.2). Where it leads to no CA, that is what
+/// [`CheckName::Path`] says.
+fn names_member(
+    message: &Message,
+    signature: &SignedMessage,
+    directory: &Directory,
+    member: &MemberId,
+) -> bool {
+    let signer: &Certificate = signature.certificate();
+    let sent = message.header.sent;
+    let Ok((_, authority)) = find_path(signer, signature.intermediates(), Usage::Sign, directory, sent)
+    else {
+        return true;
+    };
+    let profile = directory.authorities().get(authority).map(|a| a.profile);
+    profile.is_some_and(|profile| signer.named(profile, Usage::Sign).is_ok_and(|n| n.member == *member))
 }
 
 fn check_path_and_status(
@@ -122,7 +143,9 @@ fn check_path_and_status(
     message: &Message,
     signature: &SignedMessage,
     record: &RecordNote,
+    local: &LocalPart,
     directory: &Directory,
+    stamped: Option<Timestamp>,
 ) -> Outcomes {
     let (signer, sent) = (signature.certificate(), message.header.sent);
     let path = match find_path(signer, signature.intermediates(), Usage::Sign, directory, sent) {
@@ -132,62 +155,25 @@ fn check_path_and_status(
         Err(why) => return vec![(CheckName::Path, State::Failed, why.to_string())],
     };
     let (path, authority) = path;
-    let carried = record.statuses.iter().filter_map(|d| opened.files.get(&names::status(*d)));
-    let status = check_status(carried, signer, &path.issuer, sent);
-    vec![(CheckName::Path, State::Ok, format!("{authority}: {}", path.anchor.subject())), status]
-}
-
-/// The newest response about the signer decides; it is fresh for an hour and graced for twelve (protocol P3.5). One made
-/// later than any call lives says nothing of the time of sending; when the record was made is nobody's signed word.
-fn check_status<'a>(
-    carried: impl Iterator<Item = &'a Bytes>,
-    signer: &Certificate,
-    issuer: &Certificate,
-    sent: Timestamp,
-) -> (CheckName, State, String) {
-    let name = CheckName::Status;
-    let at = sent.plus(CALL_LIFE);
-    let (mut newest, mut later) = (None, false);
-    for bytes in carried {
-        match ocsp::read(bytes).and_then(|response| response.judge(signer, issuer, at)) {
-            Ok(status)
-                if newest
-                    .is_none_or(|n: truc_trust::CertificateStatus| n.this_update <= status.this_update) =>
-            {
-                newest = Some(status);
-            }
-            // Statuses of several certificates lie together: one that is of another is no failure.
-            Ok(_) | Err(ocsp::OcspError::OtherCertificate) => {}
-            Err(ocsp::OcspError::Times) => later = true,
-            Err(why) => return (name, State::Failed, why.to_string()),
-        }
+    let mut found = vec![(CheckName::Path, State::Ok, format!("{authority}: {}", path.anchor.subject()))];
+    if let Some(at) = stamped.filter(|at| *at > signer.not_after()) {
+        // Good when it was sent, but nothing shows that it was sent before the certificate ended.
+        let why = format!("the certificate ended {}, before the time-stamp of {at}", signer.not_after());
+        found = vec![(CheckName::Path, State::NotShown, why)];
     }
-    let Some(status) = newest else {
-        let why = if later {
-            "the OCSP responses in this record are of a later time than the sending, or of impossible times"
-        } else {
-            "no OCSP response about the signer's certificate is in this record"
-        };
-        return (name, State::NotShown, why.into());
+    let files = |digests: &[Digest], name: fn(Digest) -> String| -> Vec<&Bytes> {
+        digests.iter().filter_map(|d| opened.files.get(&name(*d))).collect()
     };
-    let policy = StatusPolicy::default();
-    let since = status.this_update;
-    match status.verdict {
-        Standing::Revoked { at } if at <= sent => (name, State::Failed, format!("revoked {at}")),
-        Standing::Revoked { at } => (
-            name,
-            State::NotShown,
-            format!("revoked {at}, after the time of sending: only a time-stamp could tell"),
-        ),
-        Standing::Unknown => (name, State::Failed, "the responder does not know the certificate".into()),
-        Standing::Good if sent <= since.plus(policy.freshness) => {
-            (name, State::Ok, format!("good and fresh, as of {since}"))
-        }
-        Standing::Good if sent <= since.plus(policy.grace) => {
-            (name, State::Ok, format!("good, as of {since}: past 1 h, accepted by grace of up to 12 h"))
-        }
-        Standing::Good => {
-            (name, State::Failed, format!("too old, as of {since}: more than 12 h before the sending"))
-        }
-    }
+    let noted = local.trust.iter().flat_map(|t| &t.revocation_lists).map(|list| list.digest);
+    let lists: Vec<Digest> = noted.collect();
+    let carried = Carried {
+        before: files(&record.statuses, names::status),
+        lists: files(&lists, names::list),
+        lists_named: lists.len(),
+        after: files(&record.statuses_after, names::status),
+        signer,
+        issuer: &path.issuer,
+    };
+    found.extend(carried.judge(sent, stamped));
+    found
 }

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use truc_directory::{Anchor, Directory};
 use truc_message::{Body, Header, Kind, Sealed, manifest};
-use truc_model::{Digest, MemberId, SubsystemId};
+use truc_model::{Digest, MemberId, SubsystemId, Timestamp};
 use truc_trust::Certificate;
 use truc_trust::cms::{self, SignedMessage};
 
 use super::ending::{self, Told};
-use super::notes::{MessageNote, RecordNote};
+use super::notes::{MessageNote, RecordNote, SINCE_TIME};
 use super::read::{ContainerError, Opened, open};
 use super::report::{Check, CheckName, Report, State, Summary, header_alone};
+use super::time::Timed;
 use super::trust::check_trust;
 use super::{directories, names, readme};
 use crate::leaf::leaf_hash;
@@ -48,12 +49,9 @@ pub fn verify(bytes: &[u8], anchor: &Anchor) -> Result<Report, ContainerError> {
         judging.record(record);
     }
     judging.about = None;
-    judging.note(CheckName::Log, State::NotShown, "no log head is in this container");
-    judging.note(
-        CheckName::Timestamp,
-        State::NotShown,
-        "no time-stamp is in this container: the times are the signers' own word",
-    );
+    if opened.notes.heads.is_empty() {
+        judging.untimed();
+    }
     let summary = judging.summary();
     Ok(Report::new(summary, judging.checks))
 }
@@ -72,8 +70,18 @@ pub(super) struct Message {
 }
 
 impl Message {
-    fn digest(&self) -> Digest {
+    pub(super) fn digest(&self) -> Digest {
         Digest::of(&self.manifest)
+    }
+
+    pub(super) fn cms_digest(&self) -> Digest {
+        Digest::of(&self.cms)
+    }
+
+    /// The names of manifest and signature.
+    pub(super) fn signed_names(&self) -> (String, String) {
+        let names = self.note.names();
+        (names.manifest, names.signature)
     }
 
     /// The body's digest, as the manifest states it.
@@ -259,13 +267,16 @@ impl Judging<'_> {
                 let outcome = local.outcome.map_or("", |o| o.as_str());
                 let detail = format!("{code} ({outcome}), noted {}", local.at);
                 found.push((CheckName::Fault, State::NotShown, detail));
+                found.extend(self.time(record, &local, None).0);
             }
             Some(index) => {
                 let directory = self.directory(local.directory);
+                let (time, stamped) = self.time(record, &local, Some(index));
                 if let Some(message) = self.messages.get(index) {
-                    found.extend(check_trust(self.opened, message, record, &local, directory));
+                    found.extend(check_trust(self.opened, message, record, &local, directory, stamped));
                     found.extend(self.check_provider_leaf(message));
                 }
+                found.extend(time);
             }
         }
         self.push(stem, Some(record.sequence), found);
@@ -291,7 +302,11 @@ impl Judging<'_> {
         });
         let ending_fits = message.is_none_or(|m| ending::note_fits(m.header.kind, m.body.as_ref(), local));
         let owner = if local.role == Role::Provider { local.service.member() } else { local.client.member() };
-        let carried = record.statuses.iter().all(|d| self.opened.files.contains_key(&names::status(*d)));
+        let carried = record
+            .statuses
+            .iter()
+            .chain(&record.statuses_after)
+            .all(|d| self.opened.files.contains_key(&names::status(*d)));
         let pairs = [
             ("the version of the local part", local.v == 1),
             (
@@ -330,6 +345,38 @@ impl Judging<'_> {
             }
             Some(_) => (name, State::Failed, "the answer names another record of the request".into()),
         })
+    }
+
+    /// What shows when the record was there, and that it is in the node's log.
+    fn time(
+        &mut self,
+        record: &RecordNote,
+        local: &LocalPart,
+        index: Option<usize>,
+    ) -> (Outcomes, Option<Timestamp>) {
+        if self.opened.notes.heads.is_empty() {
+            return (vec![], None);
+        }
+        // An authority may have been approved after the record was made: any directory of the anchor may list it.
+        let mut heads = directories::heads(self.opened);
+        heads.sort_by_key(|head| *head != local.directory);
+        let directories: Vec<_> = heads.into_iter().filter_map(|head| self.directory(head).ok()).collect();
+        let message = index.and_then(|i| self.messages.get(i));
+        let request = self.messages.iter().find(|m| m.header.kind == Kind::Request);
+        // Its log is that of the node that recorded it: the consumer's sent the request, the provider's received it.
+        let node = request.map(|m| &m.header).map(|header| match local.role {
+            Role::Consumer => header.from.clone(),
+            Role::Provider => header.to.clone(),
+        });
+        Timed { opened: self.opened, record, message, node, directories: &directories }.check()
+    }
+
+    /// An exchange that was not stamped when it was exported, or was exported before there were time-stamps.
+    fn untimed(&mut self) {
+        let again = if self.opened.notes.v < SINCE_TIME { "" } else { "; export the exchange again later" };
+        self.note(CheckName::Log, State::NotShown, format!("no head of the log is in this container{again}"));
+        let why = format!("no time-stamp is in this container: the times are the signers' own word{again}");
+        self.note(CheckName::Timestamp, State::NotShown, why);
     }
 
     fn directory(&mut self, head: Digest) -> Result<Arc<Directory>, Option<String>> {
@@ -388,8 +435,10 @@ fn name_fits(name: &str, bytes: &Bytes) -> bool {
             c.fingerprint().to_string() == stem && super::write::pem(c.der()).as_bytes() == &bytes[..]
         });
     }
-    if let Some(stem) = name.strip_prefix(names::STATUSES).and_then(|n| n.strip_suffix(".der")) {
-        return digest(stem);
+    for (place, ending) in [(names::STATUSES, ".der"), (names::LISTS, ".crl"), (names::HEADS, ".txt")] {
+        if let Some(stem) = name.strip_prefix(place).and_then(|n| n.strip_suffix(ending)) {
+            return digest(stem);
+        }
     }
     let Some((head, file)) = name.strip_prefix(names::DIRECTORIES).and_then(|n| n.split_once('/')) else {
         return true;

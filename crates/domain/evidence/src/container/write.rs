@@ -10,6 +10,7 @@ use zip::{CompressionMethod, DateTime};
 
 use super::collect::{Exchange, ExportError};
 use super::notes::{FileNote, Notes, VERSION};
+use super::stamped::Group;
 use super::{SIZE_LIMIT, names, readme};
 
 /// Writes the container of `exchange`.
@@ -30,23 +31,49 @@ pub fn write(exchange: &Exchange) -> Result<Vec<u8>, ExportError> {
         entries.push((named.manifest, message.manifest.clone()));
         entries.push((named.signature, message.cms.clone()));
     }
-    let supporting = exchange.supporting.iter();
-    entries.extend(supporting.map(|(name, bytes)| (name.clone(), bytes.clone())));
-    let notes = Notes {
+    let mut notes = Notes {
         v: VERSION,
         request: exchange.request,
         records: exchange.records.clone(),
-        files: exchange
-            .supporting
-            .iter()
-            .map(|(name, bytes)| FileNote { name: name.clone(), sha256: Digest::of(bytes) })
-            .collect(),
+        heads: exchange.heads.iter().map(|(note, ..)| note.clone()).collect(),
+        files: vec![],
     };
+    let supporting = supporting(exchange, &notes);
+    notes.files = supporting
+        .iter()
+        .map(|(name, bytes)| FileNote { name: name.clone(), sha256: Digest::of(bytes) })
+        .collect();
+    entries.extend(supporting);
     let files: BTreeMap<String, Bytes> = entries.iter().cloned().collect();
     let readme = readme::text(&notes, &files).map_err(|why| ExportError::Damaged { sequence: 0, why })?;
     entries.push((names::RECORDS.to_owned(), notes.to_bytes().into()));
     entries.push((names::README.to_owned(), readme.into()));
     zip(&entries)
+}
+
+/// The supporting files, with the evidence records and heads that the notes claim.
+fn supporting(exchange: &Exchange, notes: &Notes) -> BTreeMap<String, Bytes> {
+    let mut files = exchange.supporting.clone();
+    for (note, text, token) in &exchange.heads {
+        files.insert(names::log_head(note.head), text.clone());
+        files.insert(names::token(note.head), token.clone());
+    }
+    for record in &exchange.records {
+        let message = exchange.messages.iter().find(|m| Some(m.note) == record.message);
+        let ers = exchange.evidence_records.get(&record.sequence);
+        let (Some(message), Some(ers), Some(named)) = (message, ers, notes.evidence_record(record)) else {
+            continue;
+        };
+        let signed = message.note.names();
+        let group = Group {
+            manifest: (&signed.manifest, Digest::of(&message.manifest)),
+            signature: (&signed.signature, Digest::of(&message.cms)),
+            statuses: &record.statuses,
+        };
+        files.insert(named.manifest, group.manifest_of(&named.record).into());
+        files.insert(named.record, ers.clone());
+    }
+    files
 }
 
 fn zip(entries: &[(String, Bytes)]) -> Result<Vec<u8>, ExportError> {

@@ -1,5 +1,8 @@
 //! A small PKI, a directory, an exchange signed under both, and a store in memory; with knobs to spoil them.
 
+mod stamps;
+mod zips;
+
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -7,20 +10,25 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, SerialNumber, SigningKey,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, RevokedCertParams, SerialNumber, SigningKey,
 };
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use truc_directory::*;
+use truc_evidence::container;
 use truc_evidence::{
-    Artifact, Direction, EvidenceStore, ExchangeSummary, LocalPart, NewRecord, Outcome, Query, Receipt,
-    RecordKind, Reservation, Role, StoreError, StoredRecord, leaf_hash,
+    Artifact, Direction, EvidenceStore, Found, ListNote, LocalPart, NewRecord, Outcome, Query, Receipt,
+    RecordKind, Reservation, Role, StoreError, StoredRecord, TrustNote, leaf_hash,
 };
 use truc_keys::SignatureAlgorithm;
 use truc_message::{Body, BodyInfo, DirectoryRef, Header, InReplyTo, Kind, Leaf, Sealed, Signature, Signed};
 use truc_model::{Digest, Fingerprint, MessageId, Timestamp};
-use truc_trust::ocsp::{self, CertId, Entry};
+use truc_trust::ocsp::{self, CertId};
 use truc_trust::{Certificate, Verdict, cms};
+
+use stamps::Stamped;
+pub(crate) use stamps::{Authorities, MemoryProofs, Stamping};
+pub(crate) use zips::{Entry, by_hand, entries, installed, unpack, zipped};
 
 pub(crate) const CLIENT: &str = "VN/GOV/H26/mot-cua-so-1";
 pub(crate) const SERVICE: &str = "VN/GOV/G01/csdl-dancu/tra-cuu-cong-dan";
@@ -78,6 +86,14 @@ impl Party {
     fn seal(&self, member: &str, serial: u64) -> Self {
         let mut params = Self::params("Con dấu số", Some(member));
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::ContentCommitment];
+        self.issue(params, serial)
+    }
+
+    /// A seal whose certificate ended before the request was sent.
+    fn ended(&self, member: &str, serial: u64) -> Self {
+        let mut params = Self::params("Con dấu số", Some(member));
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::ContentCommitment];
+        params.not_after = rcgen::date_time_ymd(2021, 6, 1);
         self.issue(params, serial)
     }
 
@@ -144,6 +160,12 @@ pub(crate) struct Plan {
     pub(crate) noted: fn(RecordKind, &mut LocalPart),
     /// The seed of the root key that the anchor names.
     pub(crate) anchor_seed: u8,
+    /// A time-stamp over the records, and their log.
+    pub(crate) stamping: Option<Stamping>,
+    /// Instead of an OCSP response, the client's status was a revocation list.
+    pub(crate) list: bool,
+    /// The client's certificate had ended when the request was sent.
+    pub(crate) ended: bool,
 }
 
 impl Default for Plan {
@@ -168,6 +190,9 @@ impl Default for Plan {
             refusal: None,
             noted: |_, _| {},
             anchor_seed: 1,
+            stamping: None,
+            list: false,
+            ended: false,
         }
     }
 }
@@ -178,6 +203,22 @@ pub(crate) struct Scene {
     pub(crate) id: MessageId,
     pub(crate) anchor: Anchor,
     pub(crate) ca: Certificate,
+    pub(crate) proofs: Option<MemoryProofs>,
+    /// What a stranger is given as the time-stamp authority's certificate.
+    pub(crate) tsa: Option<Certificate>,
+    /// The CA above it.
+    pub(crate) tsa_ca: Option<Certificate>,
+}
+
+impl Scene {
+    /// The container, with what was proved of the records where anything was.
+    pub(crate) async fn export(&self) -> Vec<u8> {
+        let exchange = match &self.proofs {
+            Some(proofs) => container::collect_proved(&self.store, proofs, self.id).await,
+            None => container::collect(&self.store, self.id).await,
+        };
+        container::write(&exchange.unwrap()).unwrap()
+    }
 }
 
 struct Published {
@@ -192,15 +233,22 @@ impl Plan {
         let above = if self.intermediate { &middle } else { &ca };
         let client = above.seal(if self.other_name { "VN/GOV/H27" } else { "VN/GOV/H26" }, 101);
         let service = above.seal("VN/GOV/G01", 102);
-        let published = self.publish(&ca, &middle, &client, &service, self.head_issued);
+        let client = if self.ended { above.ended("VN/GOV/H26", 101) } else { client };
+        let authorities = self.stamping.as_ref().map(|_| Authorities::new());
+        let tsa = authorities.as_ref().zip(self.stamping.as_ref());
+        let listed = tsa.filter(|(_, s)| !s.unlisted).map(|(a, s)| a.entry(s));
+        let publish = |at| self.publish(&ca, &middle, &client, &service, at, listed.as_ref());
+        let published = publish(self.head_issued);
 
         let id = MessageId::new(sent(), [7; 10]);
         let request = sign(self.request_header(id), br#"{"soDinhDanh":"001099000001"}"#, &client);
         let as_of = self.status_later.map_or(sent().minus(self.status_age), |later| sent().plus(later));
         let client_status = status(above, &client, self.verdict, as_of);
-        let store = MemoryStore::default();
+        let store = MemoryStore::beginning(self.stamping.as_ref().map_or(0, |s| s.neighbours as u64));
         let mut record = self.record(&request, RecordKind::Request, &published);
-        if !self.no_status {
+        if self.list {
+            attach_list(&mut record, above, &client, as_of, self.verdict);
+        } else if !self.no_status {
             attach(&mut record, &client_status);
         }
         (self.noted)(record.kind, &mut record.local);
@@ -227,11 +275,7 @@ impl Plan {
             let answer =
                 sign(header, self.refusal.unwrap_or(br#"{"hoTen":"NGUY\u1ec4N V\u0102N A"}"#), &service);
             let kind = if self.refusal.is_some() { RecordKind::Refusal } else { RecordKind::Response };
-            let later = if self.second_head {
-                self.publish(&ca, &middle, &client, &service, sent())
-            } else {
-                published
-            };
+            let later = if self.second_head { publish(sent()) } else { published };
             if self.both {
                 let mut record = far_end.record(&answer, kind, &later);
                 attach(&mut record, &status(above, &service, Verdict::Good, sent().minus(minutes(20))));
@@ -249,7 +293,16 @@ impl Plan {
             }
             store.append(record, None).await.unwrap();
         }
-        Scene { store, id, anchor: self.anchor(), ca: ca.certificate }
+        let node = request.header();
+        let node = if self.role == Role::Provider { &node.to } else { &node.from };
+        let records = store.records();
+        let proofs = tsa.map(|(authorities, stamping)| {
+            let stamped = Stamped { records: &records, node, authorities, issuer: above, client: &client };
+            MemoryProofs::new(stamping, &stamped)
+        });
+        let tsa = tsa.map(|(authorities, stamping)| authorities.listed(stamping));
+        let tsa_ca = authorities.map(|authorities| authorities.ca.certificate);
+        Scene { store, id, anchor: self.anchor(), ca: ca.certificate.clone(), proofs, tsa, tsa_ca }
     }
 
     fn anchor(&self) -> Anchor {
@@ -273,6 +326,7 @@ impl Plan {
         client: &Party,
         service: &Party,
         issued: Timestamp,
+        tsa: Option<&TimestampAuthority>,
     ) -> Published {
         let (root_key, publishing) = (RootKey::new(1), RootKey::new(2));
         let root = Root {
@@ -297,6 +351,7 @@ impl Plan {
                 ocsp: vec!["http://127.0.0.1:4100/ocsp".into()],
                 crl: None,
             }],
+            timestamp_authorities: tsa.into_iter().cloned().collect(),
             ..TrustServices::empty("VN")
         };
         let client_seal = self.registered.then(|| client.certificate.fingerprint());
@@ -446,10 +501,12 @@ impl Plan {
                 trust: None,
                 officer: None,
                 subject: None,
+                dossier: None,
                 outcome: None,
                 fault: None,
             },
             body: message.sealed.body().bytes().cloned(),
+            class: truc_evidence::BodyClass::default(),
             artifacts: published.artifacts.clone(),
         }
     }
@@ -499,11 +556,48 @@ fn sign(header: Header, body: &'static [u8], seal: &Party) -> Signed {
 
 fn status(ca: &Party, of: &Party, verdict: Verdict, this_update: Timestamp) -> Bytes {
     let id = CertId::of(&of.certificate, &ca.certificate);
-    let entry = Entry { id, verdict, this_update, next_update: Some(this_update.plus(minutes(60))) };
+    let entry = ocsp::Entry { id, verdict, this_update, next_update: Some(this_update.plus(minutes(60))) };
     let algorithm = SignatureAlgorithm::EcdsaP256Sha256;
     let to_sign = ocsp::prepare_response(&[entry], &ca.certificate, this_update, algorithm).unwrap();
     let value = ca.sign(to_sign.bytes());
     to_sign.without_certificate().assemble(&value).unwrap().into()
+}
+
+/// A revocation list of `ca`, in force for a week.
+fn attach_list(record: &mut NewRecord, ca: &Party, of: &Party, as_of: Timestamp, verdict: Verdict) {
+    let time = |at: Timestamp| {
+        rcgen::date_time_ymd(2021, 1, 1)
+            + Duration::from_secs(u64::try_from(at.seconds()).unwrap() - 1_609_459_200)
+    };
+    let revoked = match verdict {
+        Verdict::Revoked { at } => vec![RevokedCertParams {
+            serial_number: SerialNumber::from_slice(of.certificate.serial()),
+            revocation_time: time(at),
+            reason_code: None,
+            invalidity_date: None,
+        }],
+        _ => vec![],
+    };
+    let next = as_of.plus(minutes(60 * 24 * 7));
+    let list = CertificateRevocationListParams {
+        this_update: time(as_of),
+        next_update: time(next),
+        crl_number: SerialNumber::from(1u64),
+        issuing_distribution_point: None,
+        revoked_certs: revoked,
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    let bytes = Bytes::copy_from_slice(list.signed_by(&ca.issuer).unwrap().der());
+    let artifact = Artifact::new(bytes);
+    let note = ListNote { digest: artifact.digest, this_update: as_of, next_update: next };
+    record.local.trust = Some(TrustNote {
+        signer: of.certificate.fingerprint(),
+        status_this_update: Some(as_of),
+        status_graced: false,
+        directory_degraded: false,
+        revocation_lists: vec![note],
+    });
+    record.artifacts.push(artifact);
 }
 
 fn attach(record: &mut NewRecord, status: &Bytes) {
@@ -520,11 +614,19 @@ pub(crate) struct MemoryStore {
 
 #[derive(Default)]
 struct Inner {
+    /// The sequence of the first record.
+    base: u64,
     records: Vec<(StoredRecord, Option<Bytes>)>,
     artifacts: HashMap<Digest, Bytes>,
 }
 
 impl MemoryStore {
+    /// Whose first record has this sequence.
+    fn beginning(base: u64) -> Self {
+        let store = Self::default();
+        store.inner.lock().unwrap().base = base;
+        store
+    }
     /// Loses an artifact, as damage would.
     pub(crate) fn forget(&self, digest: Digest) {
         self.inner.lock().unwrap().artifacts.remove(&digest);
@@ -548,7 +650,7 @@ impl EvidenceStore for MemoryStore {
 
     async fn append(&self, record: NewRecord, _room: Option<Reservation>) -> Result<Receipt, StoreError> {
         let mut inner = self.inner.lock().unwrap();
-        let sequence = inner.records.len() as u64;
+        let sequence = inner.base + inner.records.len() as u64;
         let local_bytes = Bytes::from(serde_json::to_vec(&record.local).unwrap());
         let hash = leaf_hash(
             sequence,
@@ -599,8 +701,8 @@ impl EvidenceStore for MemoryStore {
         Ok(self.inner.lock().unwrap().artifacts.get(&digest).cloned())
     }
 
-    async fn list(&self, _query: Query) -> Result<Vec<ExchangeSummary>, StoreError> {
-        Ok(vec![])
+    async fn list(&self, _query: Query) -> Result<Found, StoreError> {
+        Ok(Found::default())
     }
 
     async fn replay(&self, _since: Timestamp) -> Result<Vec<StoredRecord>, StoreError> {

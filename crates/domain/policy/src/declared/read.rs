@@ -12,11 +12,13 @@ use super::section::{Reader, Section};
 use super::units::{read_size, read_span};
 use super::{Declared, DeclaredService, FORMAT, Mistake};
 use crate::conditions::Conditions;
+use crate::evidence_settings::EvidenceSettings;
 use crate::glob::PathGlob;
 use crate::policy::Policy;
 use crate::right::{MethodPattern, Right};
 use crate::service::{Endpoint, ServiceDefinition, ServiceKind};
 use crate::subject::{GroupCode, LocalGroup, Subject};
+use crate::subject_place::{InvalidPlace, SubjectPlace};
 
 impl Declared {
     /// Reads a text for a node under `policy`; with `only`, for the part of this hosted member.
@@ -162,6 +164,7 @@ fn definition(section: &mut Section<'_, '_>, r: &mut Reader) -> Option<ServiceDe
             .map(|key| section.flag(key, r));
     let secret_headers = section.list::<String>("secret-headers", r);
     let disabled = section.parsed::<String>("disabled", r).map(|(_, notice)| notice);
+    let evidence = evidence(section, r);
     let endpoints: Vec<Endpoint> =
         section.sections("endpoint", r).into_iter().filter_map(|section| endpoint(section, r)).collect();
     let described = description_url.is_some() || document.is_some();
@@ -180,8 +183,34 @@ fn definition(section: &mut Section<'_, '_>, r: &mut Reader) -> Option<ServiceDe
         side_effect_free,
         disabled,
         secret_headers: secret_headers.into_iter().map(|(_, name)| name).collect(),
+        evidence,
         ..definition
     })
+}
+
+/// What a service says about its evidence; `subject-…` names one place.
+fn evidence(section: &mut Section<'_, '_>, r: &mut Reader) -> EvidenceSettings {
+    let pointer = section.parsed("subject-pointer", r).map(|(l, p)| (l, SubjectPlace::JsonPointer(p)));
+    let segment = section.number("subject-segment").and_then(|(start, text)| {
+        let line = r.line(start);
+        let read = text.parse().map_err(|e: InvalidPlace| r.add(line, format!("subject-segment: {e}")));
+        read.ok().map(|segment| (line, SubjectPlace::PathSegment(segment)))
+    });
+    let query = section.parsed("subject-query", r).map(|(l, name)| (l, SubjectPlace::Query(name)));
+    let mut places = [pointer, segment, query].into_iter().flatten();
+    let subject = places.next().map(|(_, place)| place);
+    if let Some((line, _)) = places.next() {
+        r.add(line, "subject-pointer, subject-segment, subject-query: name one of them");
+    }
+    let bodies = section.parsed("bodies", r).map(|(_, bodies)| bodies);
+    let retention = section.parsed("retention", r).map(|(_, class)| class);
+    let time_stamp = section.parsed("time-stamp", r).map(|(_, soon)| soon);
+    EvidenceSettings {
+        subject,
+        bodies: bodies.unwrap_or_default(),
+        retention: retention.unwrap_or_default(),
+        time_stamp: time_stamp.unwrap_or_default(),
+    }
 }
 
 fn endpoint(mut section: Section<'_, '_>, r: &mut Reader) -> Option<Endpoint> {

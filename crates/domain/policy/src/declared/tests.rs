@@ -3,7 +3,10 @@ use truc_directory::GroupMember;
 use truc_model::SubsystemId;
 
 use super::*;
-use crate::{Conditions, Endpoint, PolicyEvent, ServiceKind, Subject};
+use crate::{
+    Bodies, Conditions, Endpoint, EvidenceSettings, PolicyEvent, ServiceKind, Subject, SubjectPlace,
+    TimeStamp,
+};
 
 const OURS: &str = "VN/GOV/G01/csdl-dancu";
 const THEIRS: &str = "VN/GOV/G10/csdl-datdai";
@@ -190,6 +193,52 @@ fn a_plan_says_what_changes_and_leaves_other_members_alone() {
     assert_eq!(apply(&after, &before).services().count(), 2);
 }
 
+/// What a service says about its evidence, in the text that people keep.
+#[test]
+fn what_is_said_about_evidence_is_kept_and_checked() {
+    let service = "format = 1\n[[service]]\nid = \"VN/GOV/G01/csdl-dancu/s\"\nurl = \"http://x\"\n";
+    let said = "subject-pointer = \"/a\"\nbodies = \"digest\"\nretention = \"ho-tich-50y\"\ntime-stamp = \"immediate\"\n";
+    let declared = read(&format!("{service}{said}")).unwrap();
+    assert!(declared.to_toml().contains(said), "golden: {}", declared.to_toml());
+    assert_eq!(read(&declared.to_toml()), Ok(declared.clone()));
+    for said in ["subject-segment = 2\n", "subject-query = \"số\"\n"] {
+        let text = read(&format!("{service}{said}")).unwrap().to_toml();
+        assert!(text.contains(said) && !text.contains("bodies"), "{text}");
+    }
+    let before = apply(&empty(), &read(service).unwrap());
+    let plan = declared.plan(&before, &BTreeMap::new());
+    assert!(plan.items[0].details[0].starts_with("evidence: none → {"), "{plan:?}");
+    let wrong = "subject-pointer = \"a\"\nsubject-segment = \"2\"\nbodies = \"some\"\nretention = \"10 Y\"\ntime-stamp = \"now\"\n";
+    let told = read(&format!("{service}{wrong}")).unwrap_err();
+    for (told, words) in told.iter().zip([
+        "line 5: subject-pointer: a JSON pointer begins with /",
+        "line 6: subject-segment: a path segment is a number",
+        "line 7: bodies: write full or digest",
+        "line 8: retention: a retention class is",
+        "line 9: time-stamp: write batch or immediate",
+    ]) {
+        assert!(told.starts_with(words), "{told}");
+    }
+    assert_eq!(told.len(), 5, "{told:?}");
+    let told = read(&format!("{service}subject-query = \"a\"\nsubject-segment = 1\n")).unwrap_err();
+    assert!(told[0].contains("name one of them"), "{told:?}");
+}
+
+fn evidence() -> impl Strategy<Value = EvidenceSettings> {
+    let place = prop_oneof![
+        "(/([a-zà-ỹ\"]|~0|~1){0,5}){0,4}".prop_map(|text| SubjectPlace::JsonPointer(text.parse().unwrap())),
+        (1..=64_u64).prop_map(|n| SubjectPlace::PathSegment(n.try_into().unwrap())),
+        "[a-zà-ỹ '\"&=]{1,20}".prop_map(|text| SubjectPlace::Query(text.parse().unwrap())),
+    ];
+    (proptest::option::of(place), any::<bool>(), proptest::option::of("[a-z0-9-]{1,32}"), any::<bool>())
+        .prop_map(|(subject, digest, class, immediate)| EvidenceSettings {
+            subject,
+            bodies: if digest { Bodies::Digest } else { Bodies::Full },
+            retention: class.map(|class| class.parse().unwrap()).unwrap_or_default(),
+            time_stamp: if immediate { TimeStamp::Immediate } else { TimeStamp::Batch },
+        })
+}
+
 fn policy() -> impl Strategy<Value = Declared> {
     let conditions = (any::<[bool; 3]>(), proptest::option::of(0..24_u16), any::<bool>()).prop_map(
         |([require_officer, require_purpose, require_legal_basis], hour, ends)| Conditions {
@@ -212,6 +261,7 @@ fn policy() -> impl Strategy<Value = Declared> {
         proptest::option::of(texts),
         proptest::collection::vec(right, 0..5),
         0..3_usize,
+        evidence(),
     );
     let group = (0..2_usize, 0..2_usize, texts, proptest::collection::btree_set(0..4_usize, 0..4));
     (proptest::collection::vec(service, 0..5), proptest::collection::vec(group, 0..4)).prop_map(
@@ -232,7 +282,9 @@ fn policy() -> impl Strategy<Value = Declared> {
                 let group = LocalGroup { owner: owner.clone(), code: code.clone(), description, members };
                 all.groups.insert((owner, code), group);
             }
-            for (owner, code, flags, timeout, max_body, document, disabled, rights, endpoints) in services {
+            for service in services {
+                let (owner, code, flags, timeout, max_body, document, disabled, rights, endpoints, evidence) =
+                    service;
                 let id = owners[owner].service(["a", "b", "c"][code]).unwrap();
                 let mut d = ServiceDefinition::rest(id.clone(), "http://x".parse().unwrap());
                 [d.require_officer, d.require_purpose, d.require_legal_basis, d.side_effect_free] = flags;
@@ -240,6 +292,7 @@ fn policy() -> impl Strategy<Value = Declared> {
                 d.max_body = max_body.min(crate::MAX_BODY);
                 d.kind = if document.is_some() { ServiceKind::OpenApi } else { ServiceKind::Rest };
                 d.document = document;
+                d.evidence = evidence;
                 d.disabled = disabled.filter(|notice| !notice.trim().is_empty());
                 d.endpoints = (0..endpoints)
                     .map(|i| Endpoint {

@@ -6,9 +6,11 @@ use toml::Value;
 
 use super::units::{write_size, write_span};
 use super::{Declared, DeclaredService, FORMAT};
+use crate::evidence_settings::{Bodies, BodyClass, EvidenceSettings, TimeStamp};
 use crate::right::{MethodPattern, Right};
 use crate::service::{DEFAULT_MAX_BODY, DEFAULT_TIMEOUT, ServiceDefinition};
 use crate::subject::LocalGroup;
+use crate::subject_place::SubjectPlace;
 
 impl Declared {
     /// The text; services, groups and rights in an order of their own, whatever the order they were made in.
@@ -76,6 +78,7 @@ impl Page {
             ("side-effect-free", d.side_effect_free),
         ]);
         self.texts("secret-headers", &d.secret_headers);
+        self.evidence(&d.evidence);
         self.optional("disabled", d.disabled.as_ref());
         for endpoint in &d.endpoints {
             self.line("[[service.endpoint]]");
@@ -85,6 +88,20 @@ impl Page {
         let mut rights: Vec<&Right> = service.rights.values().collect();
         rights.sort_by_key(|r| (r.subject(), r.method(), r.path(), r.id()));
         rights.into_iter().for_each(|right| self.right(right));
+    }
+
+    fn evidence(&mut self, said: &EvidenceSettings) {
+        match &said.subject {
+            Some(SubjectPlace::JsonPointer(pointer)) => self.text("subject-pointer", pointer),
+            Some(SubjectPlace::PathSegment(segment)) => {
+                self.line(format_args!("subject-segment = {segment}"))
+            }
+            Some(SubjectPlace::Query(name)) => self.text("subject-query", name),
+            None => {}
+        }
+        self.optional("bodies", Some(said.bodies).filter(|bodies| *bodies != Bodies::default()));
+        self.optional("retention", Some(&said.retention).filter(|class| **class != BodyClass::default()));
+        self.optional("time-stamp", Some(said.time_stamp).filter(|soon| *soon != TimeStamp::default()));
     }
 
     fn right(&mut self, right: &Right) {

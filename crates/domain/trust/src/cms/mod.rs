@@ -15,6 +15,7 @@ use crate::CertificateError;
 use crate::asn1::Malformed;
 
 pub use make::{ToSign, prepare, prepare_encapsulated};
+pub(crate) use read::{SignerInfo, only_member, signature_algorithm};
 pub use read::{SignedMessage, read};
 
 /// A signature with its certificates has 1 to 8 KiB; longer ones are not looked at.
@@ -27,11 +28,11 @@ pub const DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.
 /// The content type of a time-stamp: id-ct-TSTInfo (RFC 3161 §2.4.2).
 pub const TIME_STAMP_INFO: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.1.4");
 
-const SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.2");
-const CONTENT_TYPE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.3");
-const MESSAGE_DIGEST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.4");
+pub(crate) const SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.2");
+pub(crate) const CONTENT_TYPE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.3");
+pub(crate) const MESSAGE_DIGEST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.4");
 const SIGNING_TIME: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.5");
-const SIGNING_CERTIFICATE_V2: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.47");
+pub(crate) const SIGNING_CERTIFICATE_V2: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.47");
 
 /// Why a signature was not made, not read, or does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

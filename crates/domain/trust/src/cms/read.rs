@@ -153,17 +153,17 @@ impl<'a> SignedData<'a> {
 }
 
 /// SignerInfo (RFC 5652 §5.3) with signed and without unsigned attributes.
-struct SignerInfo<'a> {
+pub(crate) struct SignerInfo<'a> {
     version: u8,
-    id: SignerId<'a>,
-    digest_algorithm: Tlv<'a>,
-    attributes: Tlv<'a>,
-    signature_algorithm: Tlv<'a>,
-    signature: &'a [u8],
+    pub(crate) id: SignerId<'a>,
+    pub(crate) digest_algorithm: Tlv<'a>,
+    pub(crate) attributes: Tlv<'a>,
+    pub(crate) signature_algorithm: Tlv<'a>,
+    pub(crate) signature: &'a [u8],
 }
 
 impl<'a> SignerInfo<'a> {
-    fn read(info: Tlv<'a>) -> Result<Self, CmsError> {
+    pub(crate) fn read(info: Tlv<'a>) -> Result<Self, CmsError> {
         let mut inside = info.open();
         let version = inside.small("signer info version")?;
         let id = SignerId::read(inside.any("signer identifier")?)?;
@@ -183,7 +183,7 @@ impl<'a> SignerInfo<'a> {
     }
 }
 
-enum SignerId<'a> {
+pub(crate) enum SignerId<'a> {
     IssuerAndSerial { issuer: &'a [u8], serial: &'a [u8] },
     KeyIdentifier(&'a [u8]),
 }
@@ -212,7 +212,7 @@ impl<'a> SignerId<'a> {
         }
     }
 
-    fn names(&self, certificate: &Certificate) -> bool {
+    pub(crate) fn names(&self, certificate: &Certificate) -> bool {
         match self {
             Self::IssuerAndSerial { issuer, serial } => {
                 certificate.issuer_raw() == *issuer && certificate.serial() == *serial
@@ -288,7 +288,7 @@ fn members<'a>(set: Tlv<'a>, what: &'static str) -> Result<Vec<Tlv<'a>>, Malform
     Ok(found)
 }
 
-fn only_member<'a>(set: Tlv<'a>, tag: u8, what: &'static str) -> Result<Tlv<'a>, Malformed> {
+pub(crate) fn only_member<'a>(set: Tlv<'a>, tag: u8, what: &'static str) -> Result<Tlv<'a>, Malformed> {
     Tlv::only(set.value, tag, what)
 }
 
@@ -302,7 +302,7 @@ fn read_certificates(set: Tlv<'_>) -> Result<Vec<Certificate>, CmsError> {
 
 /// The pair of digest and signature algorithm, if it is allowed for this key (protocol P2.2). openssl writes
 /// `rsaEncryption` for PKCS#1 v1.5 and leaves the digest to digestAlgorithm, as RFC 3370 §3.2 allows.
-fn signature_algorithm(
+pub(crate) fn signature_algorithm(
     identifier: Tlv<'_>,
     hash: Hash,
     certificate: &Certificate,

@@ -185,7 +185,8 @@ async fn alone_on_record(bus: &Bus, id: MessageId, code: FaultCode) {
     let records = consumer.records(id).await;
     assert_eq!(kinds(&records), [RecordKind::Unsigned]);
     assert_eq!(records[0].local.fault.as_deref(), Some(code.as_str()));
-    let listed = consumer.store.list(Query { request: Some(id), ..Query::default() }).await.unwrap();
+    let listed =
+        consumer.store.list(Query { message: Some(id), ..Query::default() }).await.unwrap().exchanges;
     assert_eq!(listed.len(), 1);
     assert_eq!((listed[0].outcome, listed[0].fault.as_deref()), (Outcome::Refused, Some(code.as_str())));
     // Nothing of it is signed: its container proves nothing, and says so.

@@ -12,5 +12,7 @@ mod outages;
 mod refusals;
 mod renewals;
 mod repeats;
+mod settings;
+mod stamping;
 mod standing;
 mod trust;

@@ -1,0 +1,191 @@
+//! Containers of exchanges that were stamped: they verify, by `truc verify`, by hand with openssl after every certificate has
+//! expired, and by other people's verifiers.
+#![allow(missing_docs, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop where it stands")]
+#![allow(clippy::print_stderr, reason = "a skipped test says so aloud")]
+
+#[allow(dead_code, unused_imports, reason = "other tests use the rest")]
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use support::{Plan, Stamping, by_hand, installed, unpack};
+use truc_evidence::Role;
+use truc_evidence::container::{self, CheckName, Report, State, Verdict};
+
+fn stamped() -> Plan {
+    Plan { stamping: Some(Stamping::default()), ..Plan::default() }
+}
+
+fn with(stamping: Stamping) -> Plan {
+    Plan { stamping: Some(stamping), ..Plan::default() }
+}
+
+async fn judged(plan: Plan) -> Report {
+    let scene = plan.play().await;
+    container::verify(&scene.export().await, &scene.anchor).unwrap()
+}
+
+fn states(report: &Report, name: CheckName) -> Vec<State> {
+    report.checks.iter().filter(|c| c.name == name).map(|c| c.state).collect()
+}
+
+#[tokio::test]
+async fn a_stamped_exchange_holds_and_shows_its_time() {
+    for plan in [
+        stamped(),
+        Plan { role: Role::Provider, intermediate: true, ..stamped() },
+        Plan { digest_only: true, indexed: true, second_head: true, ..stamped() },
+        with(Stamping { under_ca: true, neighbours: 0, ..Stamping::default() }),
+        Plan { list: true, ..stamped() },
+    ] {
+        let report = judged(plan).await;
+        assert_eq!(report.verdict, Verdict::Holds, "{report}");
+        for name in [CheckName::Timestamp, CheckName::Authority, CheckName::EvidenceRecord, CheckName::Log] {
+            assert_eq!(states(&report, name), [State::Ok; 2], "{report}");
+        }
+        // The answer's signer has no later status in this scene.
+        assert_eq!(states(&report, CheckName::StatusAfter), [State::Ok, State::NotShown], "{report}");
+        assert_eq!(states(&report, CheckName::Status), [State::Ok; 2], "{report}");
+    }
+    // In this scene one journal plays two nodes, whose log it is of one only.
+    let both = judged(Plan { both: true, ..stamped() }).await;
+    assert_eq!(states(&both, CheckName::EvidenceRecord), [State::Ok; 4], "{both}");
+}
+
+// ---- by hand ----
+
+/// Every certificate of these scenes ended in 2021 or with it: what holds here holds long after.
+#[tokio::test]
+async fn the_note_of_a_stamped_container_is_followed_to_its_end() {
+    if !installed("openssl", "version") || !installed("unzip", "-v") || !installed("cmp", "--version") {
+        return;
+    }
+    for (plan, tokens) in [
+        (stamped(), 2),
+        (Plan { role: Role::Provider, intermediate: true, ..stamped() }, 2),
+        (
+            Plan {
+                role: Role::Provider,
+                both: true,
+                ..with(Stamping { under_ca: true, ..Stamping::default() })
+            },
+            4,
+        ),
+        (with(Stamping { neighbours: 0, only: 1, ..Stamping::default() }), 1),
+        (with(Stamping { neighbours: 200, ..Stamping::default() }), 2),
+        (Plan { unsigned: true, list: true, ..stamped() }, 1),
+    ] {
+        let scene = plan.play().await;
+        let (dir, unpacked) = unpack(&scene, &scene.export().await);
+        let (good, said) = by_hand(&unpacked);
+        assert!(good, "{said}");
+        assert_eq!(said.matches("Verification: OK").count(), tokens, "{said}");
+        let time = "Time stamp: Nov 21 03:05:15 2021 GMT";
+        assert_eq!(said.matches(time).count(), tokens, "{said}");
+        // Head, root and trust part of the directory, and the head of the log.
+        assert_eq!(said.matches("Signature Verified Successfully").count(), 4, "{said}");
+        let good = said.lines().filter(|l| *l == "good" || l.ends_with(": good")).count();
+        let lists = said.matches("META-INF/certs/").count();
+        assert!(good >= tokens.min(2) || lists > 0, "{said}");
+
+        if plan.role == Role::Provider {
+            continue;
+        }
+        let evidence = std::fs::read_dir(unpacked.join("META-INF")).unwrap().map(|e| e.unwrap().path());
+        let ers = evidence.into_iter().find(|p| p.extension().is_some_and(|e| e == "ers")).unwrap();
+        spoiled(&unpacked, &ers, "a changed evidence record");
+        let other = Plan { stamping: plan.stamping.clone(), ..Plan::default() }.play().await;
+        let pem = truc_trust::pem("CERTIFICATE", other.tsa.unwrap().der());
+        std::fs::write(dir.path().join("tsa.pem"), pem).unwrap();
+        assert!(!by_hand(&unpacked).0, "another time-stamp authority");
+    }
+}
+
+/// The steps find a flipped bit in the middle of the file even when the list of digests is not asked.
+fn spoiled(unpacked: &Path, file: &Path, what: &str) {
+    let before = std::fs::read(file).unwrap();
+    let note = unpacked.join("META-INF/notes/README.txt");
+    let steps = std::fs::read_to_string(&note).unwrap();
+    let start = steps.find("\n# 2. ").unwrap();
+    let end = start + 1 + steps[start + 1..].find("\n# ").unwrap();
+    std::fs::write(&note, format!("{}{}", &steps[..start], &steps[end..])).unwrap();
+    for place in [before.len() / 6, before.len() - 9] {
+        let mut after = before.clone();
+        after[place] ^= 1;
+        std::fs::write(file, after).unwrap();
+        let (good, said) = by_hand(unpacked);
+        assert!(!good, "{what}, byte {place}: {said}");
+    }
+    std::fs::write(file, before).unwrap();
+    std::fs::write(&note, steps).unwrap();
+    assert!(by_hand(unpacked).0);
+}
+
+// ---- other people's verifiers ----
+
+/// `python3 -m venv target/verifiers && target/verifiers/bin/pip install -r` of the requirements beside the script; `.ci/run`
+/// does it.
+fn independent() -> Option<PathBuf> {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../target/verifiers/bin/python");
+    if python.exists() {
+        return Some(python);
+    }
+    assert!(std::env::var_os("TRUC_REQUIRE_ALL").is_none(), "{} is required", python.display());
+    eprintln!("SKIPPED: other people's verifiers are not installed in target/verifiers");
+    None
+}
+
+#[tokio::test]
+async fn verifiers_of_others_agree() {
+    let Some(python) = independent() else { return };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/independent/verify.py");
+    let run = |dir: &Path| {
+        let out = Command::new(&python)
+            .arg(&script)
+            .args(["container.asice", "ca.pem", "tsa.pem"])
+            .current_dir(dir)
+            .output()
+            .unwrap();
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        (out.status.success(), said)
+    };
+    let chain = |scene: &support::Scene| {
+        let mut chain = vec![scene.tsa.clone().unwrap()];
+        chain.extend(scene.tsa_ca.clone().filter(|ca| *ca != chain[0]));
+        chain.iter().map(|c| truc_trust::pem("CERTIFICATE", c.der())).collect::<String>()
+    };
+    for plan in [
+        stamped(),
+        Plan { role: Role::Provider, intermediate: true, digest_only: true, ..stamped() },
+        with(Stamping { under_ca: true, neighbours: 100, ..Stamping::default() }),
+    ] {
+        let scene = plan.play().await;
+        let (dir, _) = unpack(&scene, &scene.export().await);
+        std::fs::write(dir.path().join("tsa.pem"), chain(&scene)).unwrap();
+        let (good, said) = run(dir.path());
+        assert!(good, "{said}");
+        assert_eq!(said.matches("META-INF/signature-").count(), 2, "{said}");
+        assert_eq!(said.matches("2021-11-21T03:05:15").count(), 2, "{said}");
+        let other = Plan { stamping: plan.stamping.clone(), ..Plan::default() }.play().await;
+        let ca = truc_trust::pem("CERTIFICATE", other.ca.der());
+        for (name, pem) in [("ca.pem", ca), ("tsa.pem", chain(&other))] {
+            let before = std::fs::read(dir.path().join(name)).unwrap();
+            std::fs::write(dir.path().join(name), pem).unwrap();
+            assert!(!run(dir.path()).0, "another {name}");
+            std::fs::write(dir.path().join(name), before).unwrap();
+        }
+    }
+    for spoilt in [
+        Stamping { other_root: true, ..Stamping::default() },
+        Stamping { other_authority: true, ..Stamping::default() },
+    ] {
+        let scene = with(spoilt).play().await;
+        let (dir, _) = unpack(&scene, &scene.export().await);
+        std::fs::write(dir.path().join("tsa.pem"), chain(&scene)).unwrap();
+        let (good, said) = run(dir.path());
+        assert!(!good && said.contains("META-INF/signature-response"), "{said}");
+    }
+}
