@@ -26,7 +26,7 @@ fn the_story_is_told_twice_and_leaves_nothing_running() {
             assert_eq!(ran.code, 0, "{start}: {}\n{}", ran.stdout, ran.stderr);
             assert!(!ran.stdout.contains('✘'), "{}", ran.stdout);
             assert!(
-                ran.stdout.matches('✔').count() + ran.stdout.matches('‼').count() == 15,
+                ran.stdout.matches('✔').count() + ran.stdout.matches('‼').count() == 18,
                 "{}",
                 ran.stdout
             );

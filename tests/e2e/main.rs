@@ -14,6 +14,7 @@ mod demo;
 #[allow(dead_code, reason = "shared with the suite of faults")]
 mod echo;
 mod enrolment;
+mod evidence;
 mod hosting;
 #[allow(dead_code, reason = "shared with the suite of faults")]
 mod office;
@@ -30,3 +31,6 @@ mod support;
 mod time_stamps;
 mod witness;
 mod xroad;
+
+/// What the nodes of this suite have otherwise than the demonstration's.
+const SETTINGS: &[(&str, &str)] = &[];

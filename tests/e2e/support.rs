@@ -56,6 +56,9 @@ impl Bus {
         let mut options = BusOptions::new(folder.path().to_owned(), None);
         options.population = (300, 100);
         let layout = provision(&options, &mut |_| {}).await.unwrap();
+        for plan in layout.enrolled() {
+            set(&layout.node_config(plan), crate::SETTINGS);
+        }
         prepare(&layout);
         let mut processes = Processes::new(layout.clone(), PathBuf::from(TRUC));
         processes.start_all(&mut |_| {}).await.unwrap();
@@ -118,6 +121,16 @@ impl Bus {
     pub(crate) fn config(&self, member: &str) -> PathBuf {
         self.layout.node_config(self.layout.node(member).unwrap())
     }
+}
+
+/// Changes lines of a configuration file that are there: from what, to what.
+fn set(file: &Path, settings: &[(&str, &str)]) {
+    let mut text = std::fs::read_to_string(file).unwrap();
+    for (from, to) in settings {
+        assert!(text.contains(from), "{from} is not in {text}");
+        text = text.replace(from, to);
+    }
+    std::fs::write(file, text).unwrap();
 }
 
 /// The exit code and output of one run of the binary.

@@ -123,6 +123,16 @@ impl Load {
         self.told.lock().unwrap().get(name).copied().unwrap_or(0)
     }
 
+    /// How many calls were answered so far.
+    pub(crate) fn answered(&self) -> usize {
+        self.count("")
+    }
+
+    /// How many calls were told this fault so far.
+    pub(crate) fn told(&self, fault: &str) -> usize {
+        self.count(fault)
+    }
+
     /// Waits until `more` further calls were told this fault.
     pub(crate) async fn until_told(&self, fault: &str, more: usize) {
         let before = self.count(fault);

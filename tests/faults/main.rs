@@ -14,14 +14,18 @@ mod office;
 #[path = "../e2e/support.rs"]
 mod support;
 
+mod archive;
 mod disk;
 mod full_disk;
+mod index;
 mod invariants;
 mod kill;
+mod liar;
 mod load;
 mod power;
 mod registry;
 mod sync;
+mod trust;
 
 mod network;
 mod network_rules;
@@ -31,3 +35,7 @@ mod process_ground;
 mod process_clock;
 mod service;
 mod service_fake;
+
+/// What the nodes have otherwise than the demonstration's: the follower has records stamped at every moment, and small disks do.
+const SETTINGS: &[(&str, &str)] =
+    &[("every = \"1m\"", "every = \"1s\""), ("refuse-free = \"256 MiB\"", "refuse-free = \"16 MiB\"")];

@@ -9,7 +9,8 @@ use tokio::process::{Child, Command};
 use crate::disk::able;
 use crate::invariants::{NODES, check, finish};
 use crate::load::Load;
-use crate::support::{Bus, rounds, run};
+use crate::office::health;
+use crate::support::{Bus, rounds, run, until};
 
 /// strace at work on one process, until it is let go.
 struct Injected(Child);
@@ -58,7 +59,13 @@ fn a_failing_fsync_stops_answers_and_traffic_goes_on_by_itself_afterwards() {
             let injected = Injected::into(pid, &format!("error={error}:when={first}+")).await;
             load.until_told("RECORDING_FAILED", 10).await;
             let before = bus.echo.total();
+            let answered = load.answered();
             load.until_told("RECORDING_FAILED", 20).await;
+            assert_eq!(load.answered(), answered, "{about}: answered although nothing can be recorded");
+            let told = health(&bus, &plan).await;
+            let alarms = told["keepingAlarms"].to_string();
+            assert!(alarms.contains("could not be kept"), "{about}: /healthz does not tell why: {told}");
+            assert_eq!((&told["state"], &told["serving"]), (&"degraded".into(), &true.into()), "{about}");
             assert_eq!(
                 bus.echo.total(),
                 before,
@@ -66,6 +73,10 @@ fn a_failing_fsync_stops_answers_and_traffic_goes_on_by_itself_afterwards() {
             );
             injected.let_go().await;
             load.answers(40).await;
+            until("/healthz tells that records are kept again", || async {
+                !health(&bus, &plan).await["keepingAlarms"].to_string().contains("could not be kept")
+            })
+            .await;
             check(&bus, &about, &load.stop().await).await;
             let log = bus.layout.dir.join(format!("logs/node-{}.log", plan.folder));
             let log = std::fs::read_to_string(log).unwrap();

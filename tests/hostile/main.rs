@@ -24,3 +24,6 @@ mod peer;
 mod raw;
 mod small;
 mod smuggling;
+
+/// What the nodes of this suite have otherwise than the demonstration's.
+const SETTINGS: &[(&str, &str)] = &[];

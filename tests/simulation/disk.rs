@@ -7,8 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use truc_evidence::{
-    EvidenceStore, Found, NewRecord, Query, Receipt, RecordKind, Reservation, StoreError,
-    StoredRecord,
+    EvidenceStore, Found, NewRecord, Query, Receipt, RecordKind, Reservation, StoreError, StoredRecord,
 };
 use truc_message::Header;
 use truc_model::{Digest, MessageId, Timestamp};

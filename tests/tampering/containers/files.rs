@@ -152,3 +152,35 @@ async fn the_check_that_is_made_for_it_finds_each_change() {
     }
     let _ = (Answer, Registered, Verdict::Fails);
 }
+
+/// Somebody who unpacks such an entry reads what it points at, and not these bytes.
+#[tokio::test]
+async fn an_entry_that_unpacks_as_a_link_or_a_folder_is_refused() {
+    let (good, anchor) = made().await;
+    let bytes = zipped(&good);
+    for attributes in [0o120_777_u32 << 16, 0o040_755 << 16, 0x10, 0o020_644 << 16] {
+        let mut other = bytes.clone();
+        let central = other.windows(4).rposition(|w| w == [0x50, 0x4b, 1, 2]).unwrap();
+        other[central + 38..central + 42].copy_from_slice(&attributes.to_le_bytes());
+        assert!(container::verify(&other, &anchor).is_err(), "{attributes:o}");
+        other[central + 38..central + 42].copy_from_slice(&(0o100_644_u32 << 16).to_le_bytes());
+        assert!(container::verify(&other, &anchor).is_ok());
+    }
+}
+
+/// What costs a signature or a walk each is bounded by what an exchange can have; what the notes say of a batch must be possible.
+#[tokio::test]
+async fn impossible_numbers_are_refused() {
+    let (good, anchor) = made().await;
+    let records = String::from_utf8(good.iter().find(|(n, _)| n == RECORDS).unwrap().1.clone()).unwrap();
+    let at = records.find("\"statuses\": [\n").unwrap() + "\"statuses\": [\n".len();
+    let line = records[at..].lines().next().unwrap().trim_end_matches(',').to_owned();
+    let many =
+        |times: usize| noted(&good, |text| text.replacen(&line, &vec![line.as_str(); times].join(",\n"), 1));
+    assert!(failed(&many(62), &anchor).is_some(), "read, and found wrong");
+    assert_eq!(failed(&many(63), &anchor), None);
+    for first in [6, 7, u64::MAX] {
+        let other = noted(&good, |text| text.replace("\"first\": 0,", &format!("\"first\": {first},")));
+        assert_eq!(failed(&other, &anchor), None, "{first}");
+    }
+}

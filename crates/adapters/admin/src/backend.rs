@@ -10,7 +10,10 @@ use truc_model::{MemberId, MessageId, NodeId, Timestamp};
 use truc_policy::{Policy, PolicyEvent, ServiceDefinition};
 
 use crate::fault::{AdminCode, AdminFault};
-use crate::view::{AuditPart, DirectoryView, HeadsDocument, HeadsFilter, HoldAnswer, HoldRelease, HoldView, KeepingView, NewHold, NodeStatus};
+use crate::view::{
+    AuditPart, DirectoryView, HeadsDocument, HeadsFilter, HoldAnswer, HoldRelease, HoldView, KeepingView,
+    NewHold, NodeStatus,
+};
 
 /// Makes a decision from the policy in force; `None` when nothing is left to decide.
 pub type Decide = Box<dyn FnOnce(&Policy) -> Result<Option<PolicyEvent>, AdminFault> + Send>;

@@ -20,8 +20,9 @@ use crate::fault::FaultBody;
 use crate::view::{
     AccessEntry, AccessFilter, AuditFilter, AuditPart, CheckAnswer, CheckCall, DirectoryView, EvidenceEntry,
     EvidenceFilter, EvidencePage, EvidenceSearch, EvidenceShown, Grant, GroupEntry, GroupFilter,
-    GroupMemberBody, HeadsDocument, HeadsFilter, HoldAnswer, HoldRelease, HoldView, KeepingView, NewHold, NewGroup, NodeStatus, Notice, Offered, PlanView,
-    PolicyFilter, PolicyText, Refreshed, SuccessionEntry, service_from_json, service_to_json,
+    GroupMemberBody, HeadsDocument, HeadsFilter, HoldAnswer, HoldRelease, HoldView, KeepingView, NewGroup,
+    NewHold, NodeStatus, Notice, Offered, PlanView, PolicyFilter, PolicyText, Refreshed, SuccessionEntry,
+    service_from_json, service_to_json,
 };
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);

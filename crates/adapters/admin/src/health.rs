@@ -53,7 +53,7 @@ pub struct Health {
     /// Logs, this node's own or another's, that are not what they were (protocol P5.3).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log_alarms: Vec<String>,
-    /// Evidence that is not kept as configured: the disk nearly full, the archive away.
+    /// Evidence that is not kept as configured: the last record could not be written, the disk is nearly full, the archive away.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keeping_alarms: Vec<String>,
 }
@@ -207,6 +207,8 @@ mod tests {
                 authorities: vec![],
                 certificates: vec![],
                 time_stamps: None,
+                log_alarms: vec![],
+                keeping_alarms: vec![],
             }
         }
         async fn metrics(&self) -> String {

@@ -26,9 +26,10 @@ pub use router::{BODY_LIMIT, CONCURRENCY, POLICY_BODY_LIMIT, REQUEST_DEADLINE, R
 pub use serve::serve;
 pub use tokens::{Role, TokenEntry, TokenError, TokenTable};
 pub use view::{
-    AccessEntry, AccessFilter, AuditFilter, AuditPart, CheckAnswer, CheckCall, CheckedRight, DirectoryStatus, DiskView,
-    DirectoryView, EvidenceEntry, EvidenceFilter, EvidencePage, EvidenceSearch, EvidenceRecord, EvidenceShown, Grant, GroupEntry,
-    GroupFilter, GroupMemberBody, GroupView, HeadsDocument, HeadsFilter, HoldAnswer, HoldRelease, HoldView, KeepingView, MonthView, NewHold, MemberView, MissingLeaf, NewGroup,
+    AccessEntry, AccessFilter, AuditFilter, AuditPart, CheckAnswer, CheckCall, CheckedRight, DirectoryStatus,
+    DirectoryView, DiskView, EvidenceEntry, EvidenceFilter, EvidencePage, EvidenceRecord, EvidenceSearch,
+    EvidenceShown, Grant, GroupEntry, GroupFilter, GroupMemberBody, GroupView, HeadsDocument, HeadsFilter,
+    HoldAnswer, HoldRelease, HoldView, KeepingView, MemberView, MissingLeaf, MonthView, NewGroup, NewHold,
     NodeStatus, NodeView, Notice, Offered, PlaceEntry, PlanLine, PlanView, PolicyFilter, PolicyText,
     Refreshed, SubsystemView, SuccessionEntry, WitnessHeads, freshness_word, service_from_json,
     service_to_json,

@@ -415,11 +415,12 @@ fn split_key(bytes: &[u8]) -> Option<(&str, [u8; 32], &[u8])> {
     Some((id, r.take(32)?.try_into().ok()?, r.0))
 }
 
-/// Whether the segment of a body lies in the archive and not here.
-pub(crate) fn lies_away(root: &Path, reference: &BodyRef) -> bool {
-    let BodyRef::At { class, month, segment, .. } = reference else { return false };
+/// The place of a body's segment that lies in the archive and not here.
+pub(crate) fn lies_away(root: &Path, reference: &BodyRef) -> Option<PathBuf> {
+    let BodyRef::At { class, month, segment, .. } = reference else { return None };
     let path = segment_path(&class_folder(root, class, *month), *segment);
-    !path.exists() && Stub::read(&path).is_ok_and(|stub| stub.is_some())
+    let away = !path.exists() && Stub::read(&path).is_ok_and(|stub| stub.is_some());
+    away.then_some(path)
 }
 
 /// The body that the record `sequence` refers to; `None` when none was stored or it has expired.

@@ -8,9 +8,10 @@ pub(crate) mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
-use truc_evidence::{Batch, Decision, Proof, StoreError, StoredRecord};
+use truc_evidence::{Archived, Batch, Decision, Proof, StoreError, StoredRecord};
 use truc_log::{NoteKey, SignedNote};
 use truc_message::{Header, manifest};
 use truc_model::Digest;
@@ -66,6 +67,8 @@ pub struct FsckReport {
     pub batches: u64,
     /// So many records, from the first on, have a time-stamp.
     pub stamped: u64,
+    /// The longest that a record waited for its time-stamp, and which record: by the node's own word when it was made.
+    pub waited: Option<(u64, Duration)>,
     /// So many records, from the first on, are those that somebody outside saw; 0 when no head was given, or none holds.
     pub anchored: u64,
     /// Who saw them.
@@ -94,6 +97,9 @@ pub struct OutsideHead {
 /// Reads what a batch's token is over.
 pub type ImprintOf<'a> = &'a dyn Fn(&Batch) -> Result<Digest, String>;
 
+/// Is shown the bytes of an artifact.
+pub type Look<'a> = &'a dyn Fn(&[u8]);
+
 /// What a check is told beside the folder.
 #[derive(Default)]
 pub struct FsckOptions<'a> {
@@ -107,6 +113,8 @@ pub struct FsckOptions<'a> {
     pub heads: Vec<OutsideHead>,
     /// Segments that lie there are read too.
     pub archive: Option<ArchiveReader>,
+    /// Is shown every artifact of the journal of evidence, before any token is asked about.
+    pub artifact: Option<Look<'a>>,
 }
 
 /// [`fsck_with`] these keys and nothing else.
@@ -144,7 +152,10 @@ pub fn fsck_with(path: &Path, options: &FsckOptions<'_>) -> Result<FsckReport, S
         archived: false,
         end: None,
         gone: BTreeMap::new(),
+        away: BTreeMap::new(),
         buried: BTreeSet::new(),
+        log_keys: &options.log_keys,
+        artifact: options.artifact,
         failed: None,
     };
     for stem in scan::stems(&dir)? {
@@ -184,8 +195,12 @@ struct Check<'a> {
     end: Option<Place>,
     /// Bodies that are not there, by class and month: the first record that names one, and where it lies.
     gone: BTreeMap<(String, u32), (u64, PathBuf, u64)>,
+    /// Body segments of which only a stub is here, by path: the first record with a body there, and where it lies.
+    away: BTreeMap<PathBuf, (u64, PathBuf, u64)>,
     /// Classes and months that a tombstone speaks of.
     buried: BTreeSet<(String, u32)>,
+    log_keys: &'a [NoteKey],
+    artifact: Option<Look<'a>>,
     /// What keeps the check itself from going on.
     failed: Option<StoreError>,
 }
@@ -197,11 +212,22 @@ struct Buried {
     month: String,
 }
 
-fn buried(note: &str) -> Option<(String, u32)> {
-    let note = SignedNote::parse(note).ok()?;
-    let said = note.text().strip_prefix("truc tombstone 1\n")?;
-    let Buried { class, month } = serde_json::from_str(said).ok()?;
-    Some((class, month.parse().ok()?))
+fn buried(note: &str, keys: &[NoteKey]) -> Result<(String, u32), &'static str> {
+    const UNREADABLE: &str = "a tombstone that says nothing readable";
+    let note = SignedNote::parse(note).map_err(|_| UNREADABLE)?;
+    let said = note.text().strip_prefix("truc tombstone 1\n").ok_or(UNREADABLE)?;
+    let Buried { class, month } = serde_json::from_str(said).map_err(|_| UNREADABLE)?;
+    if !keys.is_empty() && !keys.iter().any(|key| note.verify(key).is_ok()) {
+        return Err("a tombstone that the key of the log did not sign");
+    }
+    Ok((class, month.parse().map_err(|_| UNREADABLE)?))
+}
+
+/// What the stubs in a folder say is archived; one that cannot be read says nothing.
+fn stubs_in(folder: &Path) -> Vec<Archived> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let named = entries.filter(|path| path.extension().is_some_and(|ending| ending == "away"));
+    named.filter_map(|path| Some(Stub::read(&path.with_extension("seg")).ok()??.archived)).collect()
 }
 
 /// Where the chain stands; unknown after damage until the next segment.
@@ -236,6 +262,11 @@ impl Check<'_> {
             && !log.begin_at(first.header.first)?
         {
             let what = "earlier segments are not here, and index/log does not have their records either: nothing can be compared";
+            self.problem(&first.path, 0, what);
+        }
+        if let Some(first) = first.filter(|_| self.archive.is_some()) {
+            let what =
+                "earlier segments are neither here nor, by any stub, in the archive: they cannot be read";
             self.problem(&first.path, 0, what);
         }
         self.archived = first.is_some();
@@ -279,9 +310,12 @@ impl Check<'_> {
 
     /// Whether what comes before the first segment lies in the archive, all of it, and leads here.
     fn accounted(&self, first: &Segment) -> Result<(), String> {
-        let archived = self.log.as_ref().map(|log| log.archived.as_slice()).unwrap_or_default();
-        let mut by_place: Vec<_> = archived
+        let proved = self.log.as_ref().map(|log| log.archived.as_slice()).unwrap_or_default();
+        // What proves the oldest segments lies in segments that have been archived since: then their stubs tell.
+        let stubs = first.path.parent().map(stubs_in).unwrap_or_default();
+        let mut by_place: Vec<_> = proved
             .iter()
+            .chain(&stubs)
             .filter_map(|a| Some((segment_id(a.file.rsplit('/').next()?, STEM)?, a)))
             .filter(|(id, _)| *id < first.id)
             .collect();
@@ -318,17 +352,37 @@ impl Check<'_> {
             );
             self.problem(&index.path, 0, what);
         }
+        self.stubs(folder);
         for ((class, month), (record, path, offset)) in std::mem::take(&mut self.gone) {
             // An expiry that was begun is ended at the next start.
-            let begun = std::fs::read_dir(folder.join("bodies").join(&class).join(format!("{month:06}")));
-            let begun = begun.is_ok_and(|mut entries| {
-                entries.any(|e| e.is_ok_and(|e| e.path().extension().is_none_or(|x| x != "seg")))
-            });
+            let month_folder = folder.join("bodies").join(&class).join(format!("{month:06}"));
+            let begun = month_folder.join(crate::keeping::PLAN).exists();
             if !begun && !self.buried.contains(&(class.clone(), month)) {
                 let what = format!(
                     "record {record}: the bodies of {class} {month:06} are gone, and no tombstone says why"
                 );
                 self.problem(&path, offset, what);
+            }
+        }
+    }
+
+    /// Every stub of a body segment is that of the segment that was proved to be archived. A proof may lie in the archive itself.
+    fn stubs(&mut self, folder: &Path) {
+        let archived = self.log.as_ref().map(|log| log.archived.clone()).unwrap_or_default();
+        for (path, (record, place, offset)) in std::mem::take(&mut self.away) {
+            let name = path.strip_prefix(folder.join("bodies")).ok().and_then(|name| name.to_str());
+            let stub = Stub::read(&path).ok().flatten().map(|stub| stub.archived);
+            let proved = archived.iter().rfind(|a| Some(a.file.as_str()) == name);
+            let same = match (&stub, proved) {
+                (Some(stub), Some(proved)) => (&stub.file, stub.sha256) == (&proved.file, proved.sha256),
+                (Some(stub), None) => self.archived && Some(stub.file.as_str()) == name,
+                (None, _) => false,
+            };
+            if !same {
+                let what = format!(
+                    "record {record}: its body is said to be archived, and no proof of that segment says so"
+                );
+                self.problem(&place, offset, what);
             }
         }
     }
@@ -446,6 +500,7 @@ impl Check<'_> {
             FrameType::Artifact => {
                 let digest = Digest::of(&content);
                 self.known.insert(digest);
+                self.artifact.iter().for_each(|shown| shown(&content));
                 index.map_or(Ok(()), |index| index.artifact(&digest, place))
             }
             FrameType::Decision => serde_json::from_slice::<Decision>(&content)
@@ -462,7 +517,8 @@ impl Check<'_> {
                     decode(frame.sequence, content).ok_or("a record of an unknown format")?;
                 let found = index.map_or(Ok(()), |index| index.record(record.sequence, place));
                 if let Some(log) = &mut self.log
-                    && let Err(error) = log.record(record.sequence, record.leaf().hash, group_of(&record))
+                    && let Err(error) =
+                        log.record(record.sequence, record.leaf().hash, group_of(&record), record.local.at)
                 {
                     self.failed = Some(error);
                 }
@@ -477,9 +533,9 @@ impl Check<'_> {
         match proof {
             Proof::Batch(batch) => log.batch(&segment.path, place.offset, batch),
             Proof::Archived(archived) => log.archived.push(archived),
-            Proof::Tombstone(tombstone) => match buried(&tombstone.note) {
-                Some(of) => drop(self.buried.insert(of)),
-                None => self.problem(&segment.path, place.offset, "a tombstone that says nothing readable"),
+            Proof::Tombstone(tombstone) => match buried(&tombstone.note, self.log_keys) {
+                Ok(of) => drop(self.buried.insert(of)),
+                Err(what) => self.problem(&segment.path, place.offset, what),
             },
             Proof::Status(_) | Proof::Acknowledged(_) | Proof::Hold(_) | Proof::Release(_) => {}
         }
@@ -497,8 +553,11 @@ impl Check<'_> {
             return Err(format!("record {}: the status {status} is not in the journal", record.sequence));
         }
         // What lies in the archive is read when one is given; its digest was compared before it was removed here.
-        if self.archive.is_none() && bodies::lies_away(&self.bodies, body) {
+        if self.archive.is_none()
+            && let Some(away) = bodies::lies_away(&self.bodies, body)
+        {
             self.report.bodies_away += 1;
+            self.away.entry(away).or_insert_with(|| (record.sequence, segment.path.clone(), place.offset));
             return Ok(());
         }
         let bytes = bodies::read(&self.bodies, keys, &self.shelf, record.sequence, body);

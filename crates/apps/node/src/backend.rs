@@ -13,8 +13,8 @@ use truc_admin::{
 use truc_directory::Directory;
 use truc_evidence::container::{self, ExportError};
 use truc_evidence::{EvidenceStore, Found, KeyedHash, ProofStore, Query, StoredRecord};
-use truc_keeping::Keeper;
 use truc_exchange::ports::{CurrentDirectory, ServiceFailure};
+use truc_keeping::Keeper;
 use truc_model::{Clock, MemberId, MessageId, NodeId, SubsystemId, Timestamp};
 use truc_policy::{Policy, PolicyEvent, ServiceDefinition};
 use truc_provider::HttpServiceDoor;
@@ -22,8 +22,8 @@ use truc_provider::HttpServiceDoor;
 use crate::desk::Desk;
 use crate::health::NodeHealth;
 use crate::keeping;
-use crate::person_hashes::PersonHashes;
 use crate::log_head::LogError;
+use crate::person_hashes::PersonHashes;
 use crate::witness::{Witness, WitnessError};
 
 /// How long a service may take to give its OpenAPI document to an operator, who waits 30 s at most.
@@ -118,7 +118,9 @@ impl AdminBackend for Backend {
     }
 
     async fn evidence_container(&self, id: MessageId) -> Result<Bytes, AdminFault> {
-        let exchange = container::collect_proved(self.evidence.as_ref(), self.proofs.as_ref(), id).await.map_err(not_exported)?;
+        let exchange = container::collect_proved(self.evidence.as_ref(), self.proofs.as_ref(), id)
+            .await
+            .map_err(not_exported)?;
         let written = tokio::task::spawn_blocking(move || container::write(&exchange)).await;
         let written = written.map_err(|e| AdminFault::new(AdminCode::Internal, e.to_string()))?;
         Ok(written.map_err(not_exported)?.into())

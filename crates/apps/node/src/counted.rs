@@ -1,15 +1,15 @@
-//! Counts exchanges where they end: at the record that ends one.
+//! Counts exchanges where they end: at the record that ends one; and remembers why the last record could not be kept.
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use truc_evidence::{
-    EvidenceStore, Found, LocalPart, NewRecord, Query, Receipt, Reservation, Role, StoreError,
-    StoredRecord,
+    EvidenceStore, Found, LocalPart, NewRecord, Query, Receipt, Reservation, Role, StoreError, StoredRecord,
 };
 use truc_model::{Digest, MessageId, Timestamp};
 
@@ -20,9 +20,26 @@ type Labels = Vec<(&'static str, String)>;
 pub(crate) struct Counts {
     exchanges: Family<Labels, Counter>,
     degraded: Family<Labels, Counter>,
+    failed: Arc<ArcSwapOption<String>>,
 }
 
 impl Counts {
+    /// Why the last record could not be kept; nothing once one was kept again.
+    pub(crate) fn failing(&self) -> Option<String> {
+        self.failed.load().as_deref().cloned()
+    }
+
+    /// Takes note of how the store did. A full queue is no matter of the disk.
+    fn heard<T>(&self, outcome: Result<T, StoreError>, kept: bool) -> Result<T, StoreError> {
+        match &outcome {
+            Err(StoreError::Busy | StoreError::NotFound) => {}
+            Err(error) => self.failed.store(Some(Arc::new(error.to_string()))),
+            Ok(_) if kept && self.failed.load().is_some() => self.failed.store(None),
+            Ok(_) => {}
+        }
+        outcome
+    }
+
     /// Puts the counters on a page of metrics.
     pub(crate) fn register(&self, page: &mut Registry) {
         page.register("exchanges", "Exchanges that ended, as on record", self.exchanges.clone());
@@ -64,12 +81,13 @@ pub(crate) struct Counted {
 #[async_trait]
 impl EvidenceStore for Counted {
     async fn reserve(&self, bytes: u64) -> Result<Reservation, StoreError> {
-        self.store.reserve(bytes).await
+        // Room alone does not show that something can be written.
+        self.counts.heard(self.store.reserve(bytes).await, false)
     }
 
     async fn append(&self, record: NewRecord, room: Option<Reservation>) -> Result<Receipt, StoreError> {
         let local = record.local.clone();
-        let receipt = self.store.append(record, room).await?;
+        let receipt = self.counts.heard(self.store.append(record, room).await, true)?;
         self.counts.count(&local);
         Ok(receipt)
     }
@@ -96,5 +114,25 @@ impl EvidenceStore for Counted {
 
     async fn replay(&self, since: Timestamp) -> Result<Vec<StoredRecord>, StoreError> {
         self.store.replay(since).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_told_until_a_record_is_kept() {
+        let counts = Counts::default();
+        assert_eq!(counts.failing(), None);
+        let failed = || Err::<(), _>(StoreError::Failed("the disk said no".into()));
+        counts.heard(failed(), true).unwrap_err();
+        assert!(counts.failing().unwrap().contains("the disk said no"));
+        counts.heard(Ok(()), false).unwrap();
+        assert!(counts.failing().is_some(), "room alone shows nothing");
+        counts.heard(Ok(()), true).unwrap();
+        assert_eq!(counts.failing(), None);
+        counts.heard(Err::<(), _>(StoreError::Busy), true).unwrap_err();
+        assert_eq!(counts.failing(), None, "a full queue is no matter of the disk");
     }
 }

@@ -58,7 +58,8 @@ impl HealthSource for NodeHealth {
             && works(Usage::Sign);
         let states = authorities.iter().map(|(state, _)| *state).chain(judged.iter().map(Judged::worst));
         let log_alarms = self.log_alarms.standing();
-        let keeping_alarms = self.keeping.alarms();
+        let unkept = self.counts.failing().map(|why| format!("the last record could not be kept: {why}"));
+        let keeping_alarms: Vec<String> = unkept.into_iter().chain(self.keeping.alarms()).collect();
         let alarmed = directory.1.alarm || !log_alarms.is_empty() || !keeping_alarms.is_empty();
         let alarm = if alarmed { ServiceState::Degraded } else { ServiceState::Fresh };
         let worst = states.chain([directory.0, stamps.0]).fold(alarm, ServiceState::max);

@@ -158,7 +158,10 @@ fn fault(error: KeepingError) -> AdminFault {
         KeepingError::UnknownRequests(_) | KeepingError::NoSuchCase(_) => AdminCode::NotFound,
         KeepingError::Invalid(_) => AdminCode::Malformed,
         KeepingError::Archive(_) => AdminCode::Busy,
-        KeepingError::Note(_) | KeepingError::Plan(_) | KeepingError::NoArchive(_) => AdminCode::Internal,
+        KeepingError::Note(_)
+        | KeepingError::Plan(_)
+        | KeepingError::Early(_)
+        | KeepingError::NoArchive(_) => AdminCode::Internal,
     };
     AdminFault::new(code, error.to_string())
 }

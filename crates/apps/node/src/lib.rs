@@ -29,6 +29,7 @@ mod status_shelf;
 mod statuses;
 mod succession;
 mod time_stamping;
+mod token_check;
 mod upkeep;
 mod witness;
 

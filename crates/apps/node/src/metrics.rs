@@ -89,6 +89,8 @@ pub(crate) fn text(numbers: &Numbers<'_>) -> String {
         );
         page.one("log_witnessed_age_seconds", "Since the registry confirmed a head of the own log", age(at));
     }
+    let failing = i64::from(numbers.counts.failing().is_some());
+    page.whole("recording_failing", "Whether the last record could not be kept", failing);
     page.keeping(&numbers.keeping, now);
     numbers.counts.register(&mut page.0);
     let mut text = String::new();
@@ -107,7 +109,11 @@ struct Page(Registry);
 impl Page {
     /// Where evidence lies, and whether it is kept as configured.
     fn keeping(&mut self, watch: &KeepingWatch, now: Timestamp) {
-        self.whole("disk_nearly_full", "Whether less of the disk is free than alarm-free", i64::from(watch.low()));
+        self.whole(
+            "disk_nearly_full",
+            "Whether less of the disk is free than alarm-free",
+            i64::from(watch.low()),
+        );
         let Some(state) = watch.state() else { return };
         let failing = i64::from(state.failing.is_some());
         self.whole("keeping_failing", "Whether the last round of archiving and expiry failed", failing);
@@ -115,10 +121,18 @@ impl Page {
             let age = now.since(at).as_secs_f64();
             self.one("keeping_well_age_seconds", "Since a round of archiving and expiry went well", age);
         }
-        self.whole("archive_waiting_segments", "Closed segments not in the archive yet", signed(state.waiting));
+        self.whole(
+            "archive_waiting_segments",
+            "Closed segments not in the archive yet",
+            signed(state.waiting),
+        );
         self.whole("archive_waiting_bytes", "Their bytes", signed(state.waiting_bytes));
         self.whole("archive_moved_segments", "Segments archived since the start", signed(state.moved));
-        self.whole("bodies_expired_months", "Classes and months that expired since the start", signed(state.expired));
+        self.whole(
+            "bodies_expired_months",
+            "Classes and months that expired since the start",
+            signed(state.expired),
+        );
         self.whole("holds", "Legal holds in force", signed(state.holds));
     }
 
@@ -128,11 +142,19 @@ impl Page {
         let oldest = stamps.oldest_seconds.unwrap_or(0) as f64;
         self.one("time_stamp_oldest_seconds", "How long the oldest of them has waited", oldest);
         if let Some(last) = stamps.last {
-            self.one("time_stamp_age_seconds", "Since the newest token was made", now.since(last).as_secs_f64());
+            self.one(
+                "time_stamp_age_seconds",
+                "Since the newest token was made",
+                now.since(last).as_secs_f64(),
+            );
         }
         let named = |a: &AuthorityHealth| vec![("authority", a.name.clone())];
         let states = stamps.authorities.iter().map(|a| (named(a), &*a.state));
-        self.state("time_stamp_authority_state", "A time-stamp authority, as this node's own requests went", states);
+        self.state(
+            "time_stamp_authority_state",
+            "A time-stamp authority, as this node's own requests went",
+            states,
+        );
     }
 
     /// Says why there was none, and nothing of whom.

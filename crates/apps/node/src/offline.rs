@@ -8,12 +8,11 @@ use truc_evidence::{Batch, EvidenceStore, KeyedHash, ProofStore};
 use truc_keys::Signer as _;
 use truc_keystores::{FileKeyStore, Passphrase};
 use truc_log::{Checkpoint, Head, NoteKey, log_origin};
-use truc_model::Digest;
 use truc_stores::{
-    ArchiveReader, DataFolder, DecisionJournal, EvidenceJournal, FsckOptions, OutsideHead, RecordKeys,
+    ArchiveReader, DataFolder, DecisionJournal, EvidenceJournal, FsckOptions, ImprintOf, Look, OutsideHead,
+    RecordKeys,
 };
 pub use truc_stores::{FsckReport, Problem};
-use truc_trust::timestamp::TimeStampToken;
 
 use crate::config::NodeConfig;
 use crate::error::NodeError;
@@ -21,6 +20,7 @@ use crate::keeping;
 use crate::keyring::{keys_folder, open_keyring};
 use crate::log_head::{LOG_OPENED, OpenedLog};
 use crate::person_hashes::PersonHashes;
+use crate::token_check::Authorities;
 
 /// A stopped node's evidence. The folder stays locked while this lives, so the node cannot start meanwhile.
 pub struct OfflineEvidence {
@@ -91,7 +91,12 @@ pub fn fsck(
     let archive = if with_archive { keeping::archive(config)? } else { None };
     let archive = archive.zip(Handle::try_current().ok());
     let archive = archive.map(|(store, runtime)| ArchiveReader::new(store, runtime));
-    let options = FsckOptions { keys: Some(&keys), log_keys, imprint: Some(&imprint), heads, archive };
+    let authorities = Authorities::of(config)?;
+    let (artifact, imprint) =
+        (|bytes: &[u8]| authorities.look_into(bytes), |batch: &Batch| authorities.imprint(batch));
+    let (artifact, imprint): (Option<Look<'_>>, ImprintOf<'_>) = (Some(&artifact), &imprint);
+    let options =
+        FsckOptions { keys: Some(&keys), log_keys, imprint: Some(imprint), heads, archive, artifact };
     truc_stores::fsck_with(&config.data_folder, &options).map_err(NodeError::store("the journals"))
 }
 
@@ -108,15 +113,6 @@ fn log_keys(config: &NodeConfig, keys: &dyn RecordKeys) -> Result<Vec<NoteKey>, 
         .chain(opened.map(|opened| log_origin(&config.node, Some(&opened.log))));
     let named = names.map(|name| NoteKey::new(&name, &key.public_key));
     named.collect::<Result<_, _>>().map_err(|e| NodeError::file(&config.data_folder, e.to_string()))
-}
-
-/// What a batch's token is over.
-fn imprint(batch: &Batch) -> Result<Digest, String> {
-    let token = TimeStampToken::read(&batch.token).map_err(|e| e.to_string())?;
-    if token.gen_time() != batch.gen_time {
-        return Err(format!("it was made at {}, not at {}", token.gen_time(), batch.gen_time));
-    }
-    token.imprint().ok_or_else(|| "it is not over a SHA-256 digest".to_owned())
 }
 
 /// Every head that is told, each signed with the node's own key: nobody else can make one up.

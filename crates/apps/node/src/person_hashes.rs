@@ -56,7 +56,8 @@ mod tests {
 
     #[test]
     fn every_generation_is_looked_for_and_a_member_has_only_its_own() {
-        let ids = ["index-VN-GOV-G01-1", "index-VN-GOV-G01-2", "index-VN-GOV-G01.1-1", "index-VN-GOV-G01-X-1"];
+        let ids =
+            ["index-VN-GOV-G01-1", "index-VN-GOV-G01-2", "index-VN-GOV-G01.1-1", "index-VN-GOV-G01-X-1"];
         let keys = ids.iter().zip(1..).map(|(id, n)| IndexKey::new(*id, &[n; 32])).collect();
         let hashes = PersonHashes { keys };
         let all = hashes.of(" 001099012345\n", None);

@@ -13,6 +13,8 @@ use truc_exchange::Ground;
 use truc_trust::Certificate;
 
 const SAVE_EVERY: Duration = Duration::from_secs(60);
+/// The first time sooner: a node that is killed soon after its first start must not be left without any status.
+const SAVE_FIRST: Duration = Duration::from_secs(5);
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -80,11 +82,13 @@ impl StatusShelf {
     /// Saves what is new, until told to stop, and then once more.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut saved = Vec::new();
+        let mut rest = SAVE_FIRST;
         loop {
             let stopping = tokio::select! {
                 () = stop.cancelled() => true,
-                () = tokio::time::sleep(SAVE_EVERY) => false,
+                () = tokio::time::sleep(rest) => false,
             };
+            rest = SAVE_EVERY;
             if let Some(text) = self.text()
                 && text != saved
             {
@@ -130,5 +134,7 @@ fn decoded(text: &str) -> Option<Der> {
 fn write(file: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
     let new = file.with_extension("new");
     std::fs::write(&new, bytes)?;
+    // Else a power cut may leave the name without the bytes.
+    std::fs::File::open(&new)?.sync_all()?;
     std::fs::rename(new, file)
 }

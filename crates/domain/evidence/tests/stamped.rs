@@ -189,3 +189,46 @@ async fn verifiers_of_others_agree() {
         assert!(!good && said.contains("META-INF/signature-response"), "{said}");
     }
 }
+
+/// It was written from `docs/evidence.md` and `docs/protocol.md` alone, and judges directory, evidence record and log as well.
+#[tokio::test]
+async fn a_verifier_written_from_the_pages_alone_agrees() {
+    let Some(python) = independent() else { return };
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let script = here.join("../../../tests/independent/verify_container.py");
+    let run = |container: &Path, anchor: &Path| {
+        let out = Command::new(&python).arg(&script).args([container, anchor]).output().unwrap();
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        (out.status.success(), said)
+    };
+    let golden = here.join("tests/golden");
+    for (container, anchor, stamped) in [
+        ("container-v1.asice", "anchor.json", 0),
+        ("container-v2.asice", "anchor-v2.json", 0),
+        ("container-v3.asice", "anchor-v3.json", 2),
+    ] {
+        let (good, said) = run(&golden.join(container), &golden.join(anchor));
+        assert!(good, "{container}: {said}");
+        assert_eq!(said.matches("no younger than 2021-11-21 03:05:15").count(), stamped, "{said}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let files = ["container.asice", "anchor.json"].map(|name| dir.path().join(name));
+    for (stamping, holds) in [
+        (Stamping { neighbours: 100, ..Stamping::default() }, true),
+        (Stamping { other_root: true, ..Stamping::default() }, false),
+        (Stamping { other_authority: true, ..Stamping::default() }, false),
+        (Stamping { other_key: true, ..Stamping::default() }, false),
+        (Stamping { other_node: true, ..Stamping::default() }, false),
+        (Stamping { other_log: true, ..Stamping::default() }, false),
+    ] {
+        let scene = Plan { indexed: true, ..with(stamping) }.play().await;
+        std::fs::write(&files[0], scene.export().await).unwrap();
+        std::fs::write(&files[1], scene.anchor.to_json()).unwrap();
+        let (good, said) = run(&files[0], &files[1]);
+        assert_eq!(good, holds, "{said}");
+        std::fs::write(&files[1], Plan { anchor_seed: 9, ..Plan::default() }.play().await.anchor.to_json())
+            .unwrap();
+        assert!(!run(&files[0], &files[1]).0, "another anchor");
+    }
+}

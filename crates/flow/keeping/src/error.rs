@@ -20,6 +20,11 @@ pub enum KeepingError {
         "the plan of the expiry of {0} cannot be read; look at the folder bodies/{0} and its file expiring"
     )]
     Plan(String),
+    /// An expiry was planned whose time has not come.
+    #[error(
+        "bodies/{0} holds the plan of an expiry whose time has not come by the classes and the clock of now: nothing is destroyed; remove its file expiring if the bodies are to be kept"
+    )]
+    Early(String),
     /// Bodies lie in an archive that is not configured any more.
     #[error(
         "the bodies of {0} lie in an archive, and none is configured: put [evidence.archive] back until they have expired"

@@ -19,7 +19,13 @@ impl Keeper {
         let mut failed = None;
         for state in self.segments.class_months().await? {
             let due = self.classes.get(&state.of.class).and_then(|r| r.expires(state.of.month));
-            if state.plan.is_none() && due.is_none_or(|due| now < due) {
+            let early = due.is_none_or(|due| now < due);
+            if early && state.plan.is_none() {
+                continue;
+            }
+            // A file in the folder alone destroys nothing before its time; what a crash interrupted goes on when the key is gone.
+            if early && state.key {
+                failed.get_or_insert(KeepingError::Early(state.of.folder()));
                 continue;
             }
             // One month at a time: whoever wants to hold something waits for one, not for all.

@@ -73,9 +73,12 @@ impl Plan {
         serde_json::to_vec(self).map_err(|_| KeepingError::Plan(of.folder()))
     }
 
+    /// Reads what was planned. Its texts are signed with the key of the log: so each must be a tombstone of this class and month, in its one
+    /// form, and nothing else that somebody put into the file.
     pub(crate) fn decode(of: &ClassMonth, bytes: &[u8]) -> Result<Self, KeepingError> {
         let plan: Option<Self> = serde_json::from_slice(bytes).ok();
         plan.filter(|plan| plan.v == 1 && !plan.texts.is_empty())
+            .filter(|plan| plan.texts.iter().all(|text| is_tombstone(of, text)))
             .ok_or_else(|| KeepingError::Plan(of.folder()))
     }
 
@@ -86,4 +89,15 @@ impl Plan {
         };
         self.texts.iter().filter(move |text| !said(text))
     }
+}
+
+fn is_tombstone(of: &ClassMonth, text: &str) -> bool {
+    let line = text.strip_prefix(TOMBSTONE).and_then(|rest| rest.strip_prefix('\n')?.strip_suffix('\n'));
+    let said = line.and_then(|line| Some((line, serde_json::from_str::<TombstoneText>(line).ok()?)));
+    said.is_some_and(|(line, said)| {
+        serde_json::to_string(&said).is_ok_and(|written| written == line)
+            && said.class == of.class.to_string()
+            && said.month == of.month.to_string()
+            && said.segments.iter().all(|segment| of.holds(&segment.file))
+    })
 }

@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use truc_evidence::{
-    Decision, DecisionLog, EvidenceStore, Found, NewRecord, Proof, Query, Receipt,
-    RecordKind, Reservation, StoreError, StoredRecord, leaf_hash,
+    Decision, DecisionLog, EvidenceStore, Found, NewRecord, Proof, Query, Receipt, RecordKind, Reservation,
+    StoreError, StoredRecord, leaf_hash,
 };
 use truc_message::Leaf;
 use truc_model::{Digest, MessageId, Timestamp};

@@ -13,8 +13,8 @@ use hyper_util::rt::TokioExecutor;
 use node::{EXCHANGE, Running, SUBJECT, start, token};
 use serde_json::{Value, json};
 use truc_admin::{
-    AccessFilter, AdminClient, AdminCode, ClientError, EvidenceFilter, EvidencePage, EvidenceSearch, Grant, GroupFilter, NewGroup, Role,
-    routes,
+    AccessFilter, AdminClient, AdminCode, ClientError, EvidenceFilter, EvidencePage, EvidenceSearch, Grant,
+    GroupFilter, NewGroup, Role, routes,
 };
 use truc_directory::GroupMember;
 use truc_evidence::Outcome;
@@ -53,6 +53,12 @@ const MATRIX: &[(&str, &str)] = &[
     ("POST /api/v1/evidence/search", "au"),
     ("GET /api/v1/evidence/{id}", "au"),
     ("GET /api/v1/evidence/{id}/container", "au"),
+    ("GET /api/v1/log/heads", "au"),
+    ("GET /api/v1/log/audit", "au"),
+    ("GET /api/v1/evidence/holds", "au"),
+    ("POST /api/v1/evidence/holds", "au"),
+    ("POST /api/v1/evidence/holds/release", "au"),
+    ("GET /api/v1/evidence/keeping", "au"),
 ];
 
 fn letter(role: Role) -> char {
@@ -428,7 +434,9 @@ async fn auditors_read_the_evidence() {
     assert_eq!((found.exchanges, found.next), (list.clone(), None));
     assert_eq!(auditor.evidence_search(&about("001")).await.unwrap(), EvidencePage::default());
     assert!(!format!("{:?}", about(SUBJECT)).contains(SUBJECT), "nobody logs a number by accident");
-    for bad in [r#"{"limit":0}"#, r#"{"limit":1001}"#, r#"{"after":-1}"#, r#"{"after":"x"}"#, r#"{"stray":1}"#] {
+    for bad in
+        [r#"{"limit":0}"#, r#"{"limit":1001}"#, r#"{"after":-1}"#, r#"{"after":"x"}"#, r#"{"stray":1}"#]
+    {
         let (status, _, _) = raw(&node, Method::POST, "/api/v1/evidence/search", Some(&bearer), bad).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{bad}");
     }

@@ -191,7 +191,8 @@ impl AdminBackend for Node {
         };
         let mut records = if self.hosts_two() { vec![their_record(), record()] } else { vec![record()] };
         records.retain(|record| {
-            let one_of = |hashes: &Vec<KeyedHash>| record.local.subject.as_ref().is_some_and(|s| hashes.contains(s));
+            let one_of =
+                |hashes: &Vec<KeyedHash>| record.local.subject.as_ref().is_some_and(|s| hashes.contains(s));
             query.owner.as_ref().is_none_or(|owner| *owner == record.owner)
                 && query.client.as_ref().is_none_or(|client| *client == record.local.client)
                 && query.subject.as_ref().is_none_or(one_of)

@@ -27,7 +27,7 @@ mod tests;
 use std::collections::{BTreeMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use truc_evidence::{Found, Query, StoreError};
@@ -48,6 +48,9 @@ const LOCK_TRIES: u32 = 100;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// Records in the smallest run.
 const RECORDS: usize = if cfg!(test) { 8 } else { 16_384 };
+/// A step of so many comes from a journal that is read again, or under load: what sled keeps of its records waits for the end of the
+/// run, which mostly makes it needless. sled is the slow part of an index.
+const LONG_STEP: usize = if cfg!(test) { 4 } else { super::indexer::STEP };
 /// So many runs of one length become one.
 const FAN: usize = if cfg!(test) { 3 } else { 16 };
 /// Most records in one run: a longer one would be long in the making.
@@ -116,8 +119,27 @@ pub(crate) struct Index {
     pub(super) db: sled::Db,
     runs: PathBuf,
     state: RwLock<State>,
+    waiting: Mutex<Waiting>,
     #[cfg(test)]
     spoiled: std::sync::atomic::AtomicBool,
+}
+
+/// What is indexed and sled has not been told yet. Until then its point is behind, and the journal brings it again.
+#[derive(Default)]
+struct Waiting {
+    records: BTreeMap<u64, Vec<u8>>,
+    point: Option<Point>,
+}
+
+impl Waiting {
+    fn tell(&mut self, batch: &mut sled::Batch) {
+        for (sequence, value) in std::mem::take(&mut self.records) {
+            batch.insert(key(b'n', &[&sequence.to_be_bytes()]), value);
+        }
+        if let Some(point) = self.point.take() {
+            batch.insert(b"m", encode_point(&point));
+        }
+    }
 }
 
 /// What is kept of the records.
@@ -180,6 +202,7 @@ impl Index {
             db,
             runs: dir.join("runs"),
             state: RwLock::default(),
+            waiting: Mutex::default(),
             #[cfg(test)]
             spoiled: std::sync::atomic::AtomicBool::new(false),
         };
@@ -262,7 +285,7 @@ impl Index {
 
     fn apply_unguarded(&self, steps: &[Arc<Step>]) -> Result<(), String> {
         let mut batch = sled::Batch::default();
-        let mut newest: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         for step in steps {
             let record = match &**step {
                 Step::Record(record) => record,
@@ -275,17 +298,15 @@ impl Index {
                 batch.insert(key(b'a', &[digest.as_bytes()]), encode_place(*place));
             }
             if let Some(value) = self.add(record)? {
-                newest.insert(record.sequence, value);
+                waiting.records.insert(record.sequence, value);
             }
             if self.read().newest.places.len() >= RECORDS {
-                self.end_run(&mut newest, &mut batch)?;
+                self.end_run(&mut waiting.records, &mut batch)?;
             }
         }
-        for (sequence, value) in newest {
-            batch.insert(key(b'n', &[&sequence.to_be_bytes()]), value);
-        }
-        if let Some(last) = steps.last() {
-            batch.insert(b"m", encode_point(&last.after()));
+        waiting.point = steps.last().map(|last| last.after()).or(waiting.point);
+        if steps.len() < LONG_STEP {
+            waiting.tell(&mut batch);
         }
         self.db.apply_batch(batch).map_err(text)
     }
@@ -421,6 +442,7 @@ impl Index {
     /// Every entry and every run, for comparing.
     #[cfg(test)]
     pub(crate) fn dump(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.apply(&[]).unwrap();
         let entries = self.db.iter().map(|e| e.unwrap()).map(|(k, v)| (k.to_vec(), v.to_vec()));
         let runs = self.read();
         let runs = runs.runs.iter().map(|run| {

@@ -21,7 +21,7 @@ use crate::journal::{cipher, content};
 use crate::keys::RecordKeys;
 
 /// Records and proofs per step.
-const STEP: usize = 512;
+pub(super) const STEP: usize = 512;
 /// The files of the tree are put on stable storage after so many records.
 const TREE_SYNC: u64 = 16_384;
 /// Between two tries to make a broken index again.

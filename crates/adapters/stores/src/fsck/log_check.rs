@@ -1,13 +1,15 @@
 //! The tree, the batches and the heads against the records that were read (`docs/evidence.md` §7).
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use truc_evidence::ers::Tree;
 use truc_evidence::{Archived, Batch, StoreError};
 use truc_log::{Checkpoint, Head, SignedNote, root};
-use truc_model::Digest;
+use truc_model::{Digest, Timestamp};
 
 use super::{FsckOptions, FsckReport, Problem};
 use crate::evidence::tree_files::{LEVELS, TreeFiles, nodes_at};
@@ -16,6 +18,10 @@ use crate::files::io;
 /// Records gathered before they go into the tree.
 const PART: usize = 4096;
 const HASH: u64 = 32;
+/// What a file has where a block of it never reached the disk: after a power cut that is nothing yet, as behind its end.
+const UNWRITTEN: Digest = Digest([0; 32]);
+/// How far the clocks of two authorities may be apart: each is within 60 s of the node's (`docs/evidence.md` §3.3).
+const CLOCKS: Duration = Duration::from_secs(120);
 
 /// A batch, and where its frame lies.
 struct Found {
@@ -37,6 +43,9 @@ pub(super) struct LogCheck {
     next: u64,
     broken: bool,
     batches: Vec<Found>,
+    /// Records that no batch was found for yet, and when they say that they were made.
+    waiting: VecDeque<(u64, Timestamp)>,
+    waited: Option<(u64, Duration)>,
     /// The first record here; those before it, and their batches, lie in the archive.
     begin: u64,
     pub(super) archived: Vec<Archived>,
@@ -62,6 +71,8 @@ impl LogCheck {
             next,
             broken,
             batches,
+            waiting: VecDeque::new(),
+            waited: None,
             begin,
             archived,
             differs,
@@ -80,7 +91,11 @@ impl LogCheck {
                 self.broken = true;
                 return Ok(false);
             };
-            let group = |hash: Digest| (hash.0 != [0; 32]).then_some(hash);
+            if leaves.contains(&UNWRITTEN) {
+                self.broken = true;
+                return Ok(false);
+            }
+            let group = |hash: Digest| (hash != UNWRITTEN).then_some(hash);
             self.pending.extend(leaves.into_iter().zip(groups.into_iter().map(group)));
             self.next += count as u64;
             self.flush()?;
@@ -93,7 +108,9 @@ impl LogCheck {
         sequence: u64,
         leaf: Digest,
         group: Option<Digest>,
+        at: Timestamp,
     ) -> Result<(), StoreError> {
+        self.waiting.push_back((sequence, at));
         if self.broken || sequence != self.next {
             self.broken = true;
             return Ok(());
@@ -104,6 +121,12 @@ impl LogCheck {
     }
 
     pub(super) fn batch(&mut self, path: &Path, offset: u64, batch: Batch) {
+        while let Some((sequence, at)) = self.waiting.pop_front_if(|(sequence, _)| *sequence < batch.next) {
+            let waited = if batch.gen_time > at { batch.gen_time.since(at) } else { Duration::ZERO };
+            if self.waited.is_none_or(|(_, longest)| longest < waited) {
+                self.waited = Some((sequence, waited));
+            }
+        }
         self.batches.push(Found { path: path.to_owned(), offset, batch });
     }
 
@@ -126,8 +149,10 @@ impl LogCheck {
         let leaves = read(self.leaves.as_ref(), first, count)?;
         let groups = read(self.groups.as_ref(), first, count)?;
         let kept = leaves.into_iter().zip(groups);
-        let same = |(leaf, group): &(Digest, Option<Digest>)| (*leaf, group.unwrap_or(Digest([0; 32])));
-        let differing = self.pending.iter().map(same).zip(kept).position(|(ours, theirs)| ours != theirs);
+        let ours = self.pending.iter().map(|(leaf, group)| (*leaf, group.unwrap_or(UNWRITTEN)));
+        let other = |ours: Digest, theirs: Digest| theirs != UNWRITTEN && ours != theirs;
+        let differing =
+            ours.zip(kept).position(|(ours, theirs)| other(ours.0, theirs.0) || other(ours.1, theirs.1));
         Some(first + differing? as u64)
     }
 
@@ -138,6 +163,7 @@ impl LogCheck {
         report: &mut FsckReport,
     ) -> Result<(), StoreError> {
         self.flush()?;
+        report.waited = self.waited;
         let mut judge = Judge { check: &self, options, report, sure: 0 };
         judge.files()?;
         judge.batches()?;
@@ -219,7 +245,7 @@ impl Judge<'_> {
             let count = usize::try_from(nodes - at).unwrap_or(PART).min(PART);
             let ours = self.check.tree.read(level, at, count).map_err(|e| io(self.check.tree.dir(), e))?;
             let theirs = read(Some(file), at, count).unwrap_or_default();
-            if let Some(place) = ours.iter().zip(&theirs).position(|(a, b)| a != b) {
+            if let Some(place) = ours.iter().zip(&theirs).position(|(a, b)| *b != UNWRITTEN && a != b) {
                 return Ok(Some(at + place as u64));
             }
             at += count as u64;
@@ -231,6 +257,7 @@ impl Judge<'_> {
     fn batches(&mut self) -> Result<(), StoreError> {
         let earlier = self.check.batches.first().map(|found| found.batch.first);
         let mut stamped = earlier.filter(|first| *first <= self.check.begin).unwrap_or(0);
+        let mut before: Option<Timestamp> = None;
         for found in &self.check.batches {
             let Batch { first, next, .. } = found.batch;
             let said = format!("the batch of the records {first} to {}", next.saturating_sub(1));
@@ -240,6 +267,13 @@ impl Judge<'_> {
                     format!("{said} does not follow the one before, which ends before record {stamped}");
                 self.problem(&found.path, found.offset, what);
             }
+            let at = found.batch.gen_time;
+            if let Some(before) = before.filter(|before| at.plus(CLOCKS) < *before) {
+                self.affected_in(first..next);
+                let what = format!("{said} has a time-stamp of {at}, and the one before it {before}");
+                self.problem(&found.path, found.offset, what);
+            }
+            before = before.max(Some(at));
             if next > self.check.tree.size() {
                 self.affected(self.check.tree.size());
                 let what =

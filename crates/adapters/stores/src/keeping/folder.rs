@@ -12,7 +12,7 @@ use crate::files::{self, io};
 use crate::journal::scan::Segment;
 
 /// Where a plan lies in a month's folder.
-const PLAN: &str = "expiring";
+pub(crate) const PLAN: &str = "expiring";
 
 /// The folders of a data folder that hold evidence.
 #[derive(Debug, Clone)]

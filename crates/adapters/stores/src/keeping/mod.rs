@@ -8,8 +8,8 @@ mod held;
 mod shelf;
 mod stub;
 
-pub(crate) use folder::Folder;
 pub use folder::archived_anything;
+pub(crate) use folder::{Folder, PLAN};
 pub(crate) use held::{keep as keep_held, read as read_held};
 pub use shelf::ArchiveReader;
 pub(crate) use shelf::Shelf;

@@ -63,7 +63,7 @@ pub struct Layout {
 }
 
 /// Version of the layout file.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// The province whose node is enrolled while the story is told.
 pub const NEWCOMER: &str = "H49";

@@ -26,12 +26,14 @@ pub struct BusOptions {
     pub base_port: Option<u16>,
     /// How many synthetic citizens and parcels.
     pub population: (usize, usize),
+    /// How often the first nodes have their records time-stamped, in seconds; a node's own default where nothing is said.
+    pub stamp_every: Option<u32>,
 }
 
 impl BusOptions {
-    /// The demo's sizes.
+    /// The demo's sizes, and nodes as they are by default.
     pub const fn new(dir: PathBuf, base_port: Option<u16>) -> Self {
-        Self { dir, base_port, population: (100_000, 50_000) }
+        Self { dir, base_port, population: (100_000, 50_000), stamp_every: None }
     }
 }
 
@@ -72,12 +74,25 @@ pub async fn provision(
     let mut made = Vec::new();
     for node in layout.nodes.iter().filter(|node| node.member().code() != NEWCOMER) {
         made.push(make_node(&layout, node, &pki).await?);
+        if let Some(seconds) = options.stamp_every {
+            stamp_every(&layout.node_config(node), seconds)?;
+        }
     }
     tell("members, subsystems, nodes and certificates in the directory");
     register(&layout, &pki, &made, &clock).await?;
     make_registers(&layout, options)?;
     layout.save()?;
     Ok(layout)
+}
+
+/// Changes how often a node that was just made has its records time-stamped.
+fn stamp_every(config: &Path, seconds: u32) -> Result<(), BusError> {
+    let text = std::fs::read_to_string(config).map_err(|e| BusError::file(config, e))?;
+    let (usual, wanted) = ("\nevery = \"1m\"", format!("\nevery = \"{seconds}s\""));
+    if !text.contains(usual) {
+        return Err(BusError::file(config, "does not say how often it is time-stamped"));
+    }
+    std::fs::write(config, text.replace(usual, &wanted)).map_err(|e| BusError::file(config, e))
 }
 
 fn make_folder(path: &Path) -> Result<(), BusError> {

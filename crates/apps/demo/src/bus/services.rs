@@ -2,7 +2,9 @@
 
 use truc_admin::{AdminClient, Grant};
 use truc_model::SubsystemId;
-use truc_policy::{MethodPattern, PathGlob, ServiceDefinition, ServiceKind, ServiceUrl, Subject};
+use truc_policy::{
+    InvalidPlace, MethodPattern, PathGlob, ServiceDefinition, ServiceKind, ServiceUrl, Subject, SubjectPlace,
+};
 
 use super::BusError;
 use super::layout::{Layout, NodePlan};
@@ -25,6 +27,24 @@ struct Offer {
     service: &'static str,
     method: &'static str,
     path: &'static str,
+    /// Where a request says whom it is about.
+    about: About,
+}
+
+enum About {
+    Body(&'static str),
+    Segment(&'static str),
+    Query(&'static str),
+}
+
+impl About {
+    fn place(&self) -> Result<SubjectPlace, InvalidPlace> {
+        Ok(match self {
+            Self::Body(pointer) => SubjectPlace::JsonPointer(pointer.parse()?),
+            Self::Segment(number) => SubjectPlace::PathSegment(number.parse()?),
+            Self::Query(name) => SubjectPlace::Query(name.parse()?),
+        })
+    }
 }
 
 const OFFERS: [Offer; 3] = [
@@ -34,6 +54,7 @@ const OFFERS: [Offer; 3] = [
         service: "tra-cuu-cong-dan",
         method: "POST",
         path: "/cong-dan/tra-cuu",
+        about: About::Body("/SoDinhDanh"),
     },
     Offer {
         member: "G01",
@@ -41,6 +62,7 @@ const OFFERS: [Offer; 3] = [
         service: "ho-gia-dinh",
         method: "GET",
         path: "/ho-gia-dinh/*",
+        about: About::Segment("2"),
     },
     Offer {
         member: "G10",
@@ -48,6 +70,7 @@ const OFFERS: [Offer; 3] = [
         service: "tra-cuu-thua-dat",
         method: "GET",
         path: "/thua-dat/**",
+        about: About::Query("chuSuDung"),
     },
 ];
 
@@ -74,6 +97,7 @@ pub async fn open_services(layout: &Layout) -> Result<(), BusError> {
         definition.description_url = Some(format!("{base}/openapi.json").parse().map_err(|e| failed(&e))?);
         definition.require_officer = true;
         definition.require_purpose = true;
+        definition.evidence.subject = Some(offer.about.place().map_err(|e| failed(&e))?);
         admin.add_service(&definition).await.map_err(|e| failed(&e))?;
         let method: MethodPattern = offer.method.parse().map_err(|e| failed(&e))?;
         let path: PathGlob = offer.path.parse().map_err(|e| failed(&e))?;

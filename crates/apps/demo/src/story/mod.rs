@@ -3,7 +3,9 @@
 mod enrolment;
 mod forger;
 mod merger;
+mod past;
 mod proof;
+mod rewriter;
 mod steps;
 mod teller;
 
@@ -21,6 +23,9 @@ use teller::Teller;
 
 /// How often a demo that stays up looks after its processes.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Nobody who listens to a story waits a minute for a time-stamp, in seconds.
+const STAMP_EVERY: u32 = 2;
 
 /// How the demo is run.
 #[derive(Debug, Clone)]
@@ -43,7 +48,8 @@ pub async fn run(options: DemoOptions, stop: CancellationToken) -> Result<bool, 
     let teller = Teller::new();
     teller.opening(&options.bus.dir);
     let begun = Instant::now();
-    let layout = provision(&options.bus, &mut |what| teller.progress(begun, what)).await?;
+    let bus = BusOptions { stamp_every: Some(STAMP_EVERY), ..options.bus.clone() };
+    let layout = provision(&bus, &mut |what| teller.progress(begun, what)).await?;
     let mut processes = Processes::new(layout.clone(), options.program.clone());
     let told = tell(&options, &layout, &mut processes, &teller, begun, &stop).await;
     if let Ok(true) = told
@@ -111,6 +117,7 @@ async fn tell(
         program: options.program.clone(),
         first_call: None,
         container: None,
+        heads: None,
     };
     let tally = tokio::select! {
         tally = steps::tell(&mut tale, teller) => tally,

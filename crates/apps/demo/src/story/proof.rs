@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::process::Command;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+use truc_evidence::container::{CheckName, Report, State, Verdict, is_stamped};
 use truc_message::{Body, Header, Kind, Parts, Signature, manifest};
 use truc_model::MessageId;
 
@@ -15,6 +16,9 @@ use super::teller::Ended;
 use crate::bus::admin_client;
 
 const TOOL_DEADLINE: Duration = Duration::from_secs(30);
+/// Every record is under a time-stamp by then, or something is wrong.
+const STAMPED_WITHIN: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What a node has on record of an exchange, in order.
 pub(crate) async fn record_kinds(
@@ -60,11 +64,26 @@ pub(crate) async fn captured_request(tale: &Tale<'_>, id: MessageId) -> Result<P
     })
 }
 
+/// The container, once every record in it is time-stamped.
+async fn stamped_container(tale: &Tale<'_>, id: MessageId) -> Result<Bytes, String> {
+    let begun = Instant::now();
+    loop {
+        let bytes = container_bytes(tale, id).await?;
+        if is_stamped(&bytes).map_err(|e| e.to_string())? {
+            return Ok(bytes);
+        }
+        if begun.elapsed() > STAMPED_WITHIN {
+            return Err("the records are not time-stamped".into());
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
 /// Exports the evidence and runs `truc verify` on it, with nothing but the anchor.
 pub(crate) async fn verified_by_truc(tale: &mut Tale<'_>) -> Result<Ended, String> {
     let id = tale.first_call.ok_or("there was no first call")?;
     let file = tale.layout.dir.join(format!("evidence-{id}.asice"));
-    let bytes = container_bytes(tale, id).await?;
+    let bytes = stamped_container(tale, id).await?;
     std::fs::write(&file, &bytes).map_err(|e| format!("{}: {e}", file.display()))?;
     tale.container = Some(file.clone());
     let args = [
@@ -72,16 +91,21 @@ pub(crate) async fn verified_by_truc(tale: &mut Tale<'_>) -> Result<Ended, Strin
         file.clone().into_os_string(),
         "--anchor".into(),
         tale.layout.anchor().into_os_string(),
+        "--json".into(),
     ];
     let (well, said) = run(&tale.program, &args).await?;
-    if !well {
+    let report: Report = serde_json::from_str(&said).map_err(|e| format!("{e}: {said}"))?;
+    if !well || report.verdict != Verdict::Holds {
         return Err(said);
     }
+    let time = report.checks.iter().find(|c| c.name == CheckName::Timestamp && c.state == State::Ok);
+    let time = time.ok_or_else(|| format!("no time-stamp holds: {said}"))?.detail.clone();
     let kinds = record_kinds(tale, "G01", id).await?;
     if kinds != ["request", "response"] {
         return Err(format!("the ministry's node holds {kinds:?} of this call"));
     }
-    Ok(Ended::Well(format!("{} ({} bytes)", file.display(), bytes.len())))
+    let file = file.display();
+    Ok(Ended::Well(format!("hợp lệ / it holds: {file} ({} bytes)\n{time}", bytes.len())))
 }
 
 /// Verifies both signatures with `openssl cms`, from the container and the CA certificate alone.
@@ -168,7 +192,7 @@ async fn openssl_is_3() -> bool {
 }
 
 /// Runs a tool; true when it exits with 0, and everything it said.
-async fn run(program: &Path, args: &[std::ffi::OsString]) -> Result<(bool, String), String> {
+pub(super) async fn run(program: &Path, args: &[std::ffi::OsString]) -> Result<(bool, String), String> {
     let failed = |reason: String| format!("{}: {reason}", program.display());
     let output = Command::new(program).args(args).stdin(Stdio::null()).kill_on_drop(true).output();
     let output = timeout(TOOL_DEADLINE, output).await.map_err(|_| failed("no end within 30 s".into()))?;

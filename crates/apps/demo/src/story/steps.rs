@@ -8,7 +8,7 @@ use truc_model::MessageId;
 
 use super::forger::Forger;
 use super::teller::{Ended, Teller};
-use super::{enrolment, merger, proof};
+use super::{enrolment, merger, past, proof};
 use crate::bus::{Layout, Processes};
 use crate::http::{Answer, HttpClient};
 use crate::registers::showcase;
@@ -23,6 +23,8 @@ pub(crate) struct Tale<'a> {
     pub(crate) first_call: Option<MessageId>,
     /// Its container, once exported.
     pub(crate) container: Option<PathBuf>,
+    /// What others hold of the ministry's log, once asked.
+    pub(crate) heads: Option<PathBuf>,
 }
 
 /// How the steps ended.
@@ -82,15 +84,24 @@ pub(crate) async fn tell(tale: &mut Tale<'_>, teller: &Teller) -> Tally {
         "Sổ đăng ký dừng hẳn; trao đổi dữ liệu vẫn tiếp tục."
         "The registry is stopped; the exchange goes on."
             => registry_away(tale),
-        "Xuất bằng chứng của lời gọi đầu tiên và kiểm chứng ngoại tuyến bằng truc verify."
-        "The evidence of the first call is exported and verified offline by truc verify."
+        "Xuất bằng chứng của lời gọi đầu tiên, có dấu thời gian, và kiểm chứng ngoại tuyến bằng truc verify."
+        "The evidence of the first call, with its time-stamp, is exported and verified offline by truc verify."
             => proof::verified_by_truc(tale),
         "Kiểm chứng lại bằng openssl thông thường, không cần Trục."
         "Verified again by plain openssl, without Trục."
             => proof::verified_by_openssl(tale),
+        "Công dân hỏi: ai đã xem dữ liệu của tôi? Nút của Bộ Công an trả lời bằng một lệnh."
+        "The citizen asks: who looked at my data? The ministry's node answers with one command."
+            => past::citizen_asks(tale),
         "Khởi động lại sổ đăng ký."
         "The registry is started again."
             => registry_back(tale),
+        "Đầu nhật ký của Bộ Công an được sổ đăng ký và các nút khác cùng giữ."
+        "The head of the ministry's log lies with the registry and with other nodes."
+            => past::heads_lie_elsewhere(tale),
+        "Người vận hành nút, có mọi khóa, xóa dấu vết một lần tra cứu (trên bản sao): fsck phát hiện."
+        "An operator with every key wipes out the trace of one look-up (on a copy of the node): fsck finds it."
+            => past::rewriting_is_found(tale),
         "Tỉnh Quảng Ninh kết nối: nút chạy init, enroll, run; sổ đăng ký mời và duyệt một lần."
         "The province of Quảng Ninh joins: its node runs init, enroll, run; the registry invites and approves once."
             => enrolment::newcomer_enrols(tale),

@@ -321,7 +321,8 @@ fn time_stamping_has_an_order_and_a_grace() {
     let default = parse(SHORT).unwrap().time_stamping;
     assert_eq!(default.authorities, Vec::<String>::new());
     assert_eq!((default.every.as_secs(), default.grace.unwrap().as_secs()), (60, 48 * 3600));
-    let said = "[time-stamping]\nauthorities = ['TSA 2', 'Ban Cơ yếu \"TSA\"']\nevery = '5s'\ngrace = 'off'\n";
+    let said =
+        "[time-stamping]\nauthorities = ['TSA 2', 'Ban Cơ yếu \"TSA\"']\nevery = '5s'\ngrace = 'off'\n";
     let config = parse(&format!("{SHORT}{said}")).unwrap();
     assert_eq!(config.time_stamping.authorities, ["TSA 2", "Ban Cơ yếu \"TSA\""]);
     assert_eq!((config.time_stamping.every.as_secs(), config.time_stamping.grace), (5, None));
@@ -395,9 +396,13 @@ fn what_the_consumers_half_keeps_is_said_in_the_file() {
     assert_eq!(config.evidence.consumer_bodies, Bodies::Digest);
     assert_eq!(config.evidence.consumer_retention.as_str(), "ngan-han");
     assert_eq!(parse(&config.to_toml()).unwrap(), config);
-    let problems = problems(&format!("{SHORT}[evidence]\nconsumer-bodies = 'none'\nconsumer-retention = '10 Y'\n"));
+    let problems =
+        problems(&format!("{SHORT}[evidence]\nconsumer-bodies = 'none'\nconsumer-retention = '10 Y'\n"));
     assert!(problems.len() == 2 && problems[0].contains("write full or digest"), "{problems:#?}");
-    assert!(problems[1].contains("evidence.consumer-retention: ") && problems[1].contains("a-z"), "{problems:#?}");
+    assert!(
+        problems[1].contains("evidence.consumer-retention: ") && problems[1].contains("a-z"),
+        "{problems:#?}"
+    );
 }
 
 #[test]
@@ -418,10 +423,16 @@ fn keeping_is_said_in_the_file() {
         ("alarm-free = 'x'", "10%"),
         ("refuse-free = 'x'", "256 MiB"),
         ("[[evidence.retention]]\nclass = 'A'\nbodies = '10'", "10y"),
-        ("[[evidence.retention]]\nclass = 'a'\nbodies = '1y'\n[[evidence.retention]]\nclass = 'a'\nbodies = '2y'", "twice"),
+        (
+            "[[evidence.retention]]\nclass = 'a'\nbodies = '1y'\n[[evidence.retention]]\nclass = 'a'\nbodies = '2y'",
+            "twice",
+        ),
         ("[evidence.archive]\nbucket = 'b'", "endpoint"),
         ("[evidence.archive]\nfolder = 'a'\nbucket = 'b'", "does not go with folder"),
-        ("[evidence.archive]\nendpoint = 'https://s3.vn'\nbucket = 'b'\naccess-key-file = 'a'\nsecret-key-file = 's'", "ca-file"),
+        (
+            "[evidence.archive]\nendpoint = 'https://s3.vn'\nbucket = 'b'\naccess-key-file = 'a'\nsecret-key-file = 's'",
+            "ca-file",
+        ),
     ] {
         let problems = problems(&format!("{SHORT}[evidence]\n{mistake}\n"));
         assert!(problems.iter().any(|problem| problem.contains(words)), "{mistake}: {problems:#?}");

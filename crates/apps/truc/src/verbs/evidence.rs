@@ -7,7 +7,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Subcommand;
 use serde_json::value::RawValue;
-use truc_admin::{AdminClient, ClientError, DirectoryView, EvidencePage, EvidenceRecord, EvidenceSearch, EvidenceShown};
+use truc_admin::{
+    AdminClient, ClientError, DirectoryView, EvidencePage, EvidenceRecord, EvidenceSearch, EvidenceShown,
+};
 use truc_evidence::{RecordKind, StoredRecord, container};
 use truc_model::{Digest, MessageId};
 use truc_node::offline::OfflineEvidence;
@@ -15,13 +17,13 @@ use truc_node::offline::OfflineEvidence;
 use super::blocking;
 use super::evidence_audit::{Audit, Heads};
 use super::evidence_disk::Disk;
+use super::evidence_export::Export;
+use super::evidence_fsck::Fsck;
 use super::evidence_hold::Hold;
+use super::evidence_list::List;
 use super::evidence_retention::Retention;
 use super::evidence_rotate::RotateKeys;
-use super::evidence_export::Export;
-use super::evidence_list::List;
 use super::evidence_subject::Subject;
-use super::evidence_fsck::Fsck;
 use super::target::Target;
 use crate::out;
 

@@ -32,9 +32,7 @@ pub(crate) struct Audit {
 
 /// Show the newest head of this node's log to the registry and to connected peers, and write what they hold of it
 #[derive(Args)]
-#[command(
-    after_help = "Example:\n  truc evidence heads --config node.toml --out heads.json\n  truc evidence fsck --config node.toml --heads heads.json"
-)]
+#[command(after_help = "Example:\n  truc evidence heads --config node.toml --out heads.json")]
 pub(crate) struct Heads {
     /// Ask the registry alone
     #[arg(long)]

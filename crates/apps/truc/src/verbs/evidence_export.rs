@@ -27,7 +27,7 @@ const PATIENCE: usize = 30;
 /// index.json and index.csv. The exit code is 1 when a container could not be made; the index says which and why.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  truc evidence export 0199f3c2-5d7e-7c1a-9b52-3f1f0a6f2b11 --out evidence.asice\n  truc evidence export --service VN/GOV/G01/csdl-dancu/tra-cuu --since 2026-11-01T00:00:00.000Z --until 2026-12-01T00:00:00.000Z --out november.zip"
+    after_help = "Example:\n  truc evidence export 0199f3c2-5d7e-7c1a-9b52-3f1f0a6f2b11 --out evidence.asice\n  truc evidence export --service VN/GOV/G01/csdl-dancu/tra-cuu --since 2026-11-01T00:00:00.000Z --until 2026-12-01T00:00:00.000Z --out november.zip"
 )]
 pub(crate) struct Export {
     /// The request's id (X-Road-Request-Id)
@@ -65,7 +65,7 @@ impl Export {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         match self.id {
             Some(id) => one(id, &self.out, &self.target).await,
-            None => self.many().await,
+            None => Box::pin(self.many()).await,
         }
     }
 
@@ -102,7 +102,7 @@ impl Export {
         let named = || self.out.display().to_string();
         let path = self.out.clone();
         let archive = blocking(move || Archive::create(&path)).await.with_context(named)?;
-        let archive = collect(&source, search, archive).await.with_context(named)?;
+        let archive = Box::pin(collect(&source, search, archive)).await.with_context(named)?;
         let (containers, missing) = archive.counts();
         blocking(move || archive.finish(&title)).await.with_context(named)?;
         if self.json {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -12,10 +13,13 @@ use truc_node::offline::{self, FsckReport, Problem};
 use super::target::Target;
 use crate::out;
 
+/// A token later than this after its record is told: what is refused beyond it is the default of `[time-stamping] grace`.
+const LATE: Duration = Duration::from_secs(48 * 3600);
+
 /// Check a stopped node's journals byte by byte, its log and its time-stamps; nothing is changed
 #[derive(Args)]
-#[command(after_help = "Examples:\n  truc evidence fsck --config node.toml\n  \
-    truc evidence heads --out heads.json && truc node stop && truc evidence fsck --heads heads.json")]
+#[command(after_help = "Example:\n  truc evidence fsck --config node.toml\n  \
+    truc evidence fsck --heads heads.json")]
 pub(crate) struct Fsck {
     /// What registry and peers hold of this node's log (truc evidence heads): whoever changes the past cannot change that
     #[arg(long, value_name = "FILE")]
@@ -60,6 +64,7 @@ fn as_json(report: &FsckReport) -> serde_json::Value {
         "segments": report.segments, "records": report.records, "decisions": report.decisions,
         "bodies": report.bodies, "artifacts": report.artifacts, "proofs": report.proofs,
         "batches": report.batches, "stamped": report.stamped,
+        "waited": report.waited.map(|(record, time)| json!({ "record": record, "seconds": time.as_secs() })),
         "anchored": report.anchored, "anchoredBy": report.anchored_by,
         "firstAffected": report.first_affected,
         "torn": list(&report.torn), "problems": list(&report.problems),
@@ -74,6 +79,12 @@ fn tell(report: &FsckReport) -> anyhow::Result<()> {
     match report.stamped.checked_sub(1) {
         Some(last) => out::line(format!("time-stamped: up to record {last}, in {} batches", report.batches))?,
         None => out::line("time-stamped: nothing")?,
+    }
+    if let Some((record, time)) = report.waited.filter(|(_, time)| *time > LATE) {
+        let hours = time.as_secs() / 3600;
+        out::line(format!(
+            "time-stamped late: record {record} says that it was made {hours} h before its time-stamp; what was stamped late may have been rewritten before"
+        ))?;
     }
     match (report.anchored.checked_sub(1), &report.anchored_by) {
         (Some(last), Some(by)) => out::line(format!("anchored outside: up to record {last}, by {by}"))?,

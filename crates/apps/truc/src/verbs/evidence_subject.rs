@@ -222,17 +222,37 @@ impl Report {
     fn scope(&self, out: &mut String) -> std::fmt::Result {
         let from = self.since.max(self.recorded_since).map(ict);
         let (vi, en) = match (&from, self.until.map(ict)) {
-            (Some(from), Some(until)) => (format!("từ {from} đến trước {until}"), format!("from {from} to {until}")),
+            (Some(from), Some(until)) => {
+                (format!("từ {from} đến trước {until}"), format!("from {from} to {until}"))
+            }
             (Some(from), None) => (format!("từ {from}"), format!("since {from}")),
             (None, Some(until)) => (format!("đến trước {until}"), format!("before {until}")),
             (None, None) => ("toàn bộ thời gian".into(), "all time".into()),
         };
-        writeln!(out, "Phạm vi: các lần tra cứu qua nút này, {vi}, tới những dịch vụ đã khai báo vị trí của số")?;
-        writeln!(out, "trong yêu cầu, kể từ khi khai báo. Lần tra cứu qua nút khác, tới dịch vụ chưa khai báo, hoặc")?;
-        writeln!(out, "xem thẳng trong hệ thống của cơ quan không có ở đây. Cơ quan và mục đích là do bên yêu cầu khai.")?;
-        writeln!(out, "This covers: requests through this node, {en}, to services that declare where the number is in a")?;
-        writeln!(out, "request, since they declare it. Requests through other nodes, to services that do not declare it, or")?;
-        writeln!(out, "looks inside an agency's own system are not here. Agency and purpose are what the requester stated.\n")
+        writeln!(
+            out,
+            "Phạm vi: các lần tra cứu qua nút này, {vi}, tới những dịch vụ đã khai báo vị trí của số"
+        )?;
+        writeln!(
+            out,
+            "trong yêu cầu, kể từ khi khai báo. Lần tra cứu qua nút khác, tới dịch vụ chưa khai báo, hoặc"
+        )?;
+        writeln!(
+            out,
+            "xem thẳng trong hệ thống của cơ quan không có ở đây. Cơ quan và mục đích là do bên yêu cầu khai."
+        )?;
+        writeln!(
+            out,
+            "This covers: requests through this node, {en}, to services that declare where the number is in a"
+        )?;
+        writeln!(
+            out,
+            "request, since they declare it. Requests through other nodes, to services that do not declare it, or"
+        )?;
+        writeln!(
+            out,
+            "looks inside an agency's own system are not here. Agency and purpose are what the requester stated.\n"
+        )
     }
 }
 

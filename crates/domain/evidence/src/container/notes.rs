@@ -3,10 +3,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
+use truc_log::MAX_PROOF;
 use truc_message::{Kind, manifest};
 use truc_model::{Digest, MemberId, MessageId, Timestamp};
 
+use super::ENTRIES_LIMIT;
 use super::names::{self, EvidenceRecordNames};
+use crate::ers::GROUP_LIMIT;
 use crate::record::RecordKind;
 
 /// The version of the notes, of README.txt and of the names in META-INF together. The golden container of each version
@@ -143,8 +146,21 @@ impl Notes {
         if notes.records.is_empty() || !in_order || !rising {
             return Err("no records, or records or files out of order".into());
         }
+        notes.check_numbers()?;
         notes.check_heads()?;
         Ok(notes)
+    }
+
+    /// Each record is looked at more than once: so many that nobody could have written them are not looked at at all.
+    fn check_numbers(&self) -> Result<(), String> {
+        let statuses =
+            |r: &RecordNote| r.statuses.len() <= GROUP_LIMIT - 2 && r.statuses_after.len() <= GROUP_LIMIT;
+        let steps = |r: &RecordNote| r.stamped.as_ref().is_none_or(|s| s.inclusion.len() <= MAX_PROOF);
+        let few = self.records.len() <= ENTRIES_LIMIT && self.heads.len() <= ENTRIES_LIMIT;
+        if few && self.records.iter().all(|r| statuses(r) && steps(r)) {
+            return Ok(());
+        }
+        Err("more records, heads, statuses or steps than any exchange has".into())
     }
 
     /// Every stamp leads to a head that is noted once, and every head is some record's.
@@ -157,10 +173,14 @@ impl Notes {
         let once = self.heads.is_sorted_by(|a, b| a.next < b.next);
         let known = |stamp: &StampNote| self.heads.iter().any(|h| h.head == stamp.head);
         let used = |head: &HeadNote| stamps().any(|s| s.head == head.head);
-        if once && stamps().all(known) && self.heads.iter().all(used) {
+        if !once || !stamps().all(known) || !self.heads.iter().all(used) {
+            return Err("the heads are not exactly those that the records name".into());
+        }
+        let within = |r: &RecordNote| self.head_of(r).is_none_or(|h| (h.first..h.next).contains(&r.sequence));
+        if self.records.iter().all(within) {
             return Ok(());
         }
-        Err("the heads are not exactly those that the records name".into())
+        Err("a record is not among those of its batch".into())
     }
 
     /// The head under which the record was stamped.

@@ -276,8 +276,13 @@ fn walk(bytes: &[u8]) -> Result<Vec<Entry>, ContainerError> {
         cut.take(2)?;
         let central = Shared::read(&mut cut)?;
         let comment = cut.u16()?;
-        cut.take(8)?;
+        let disk = cut.u16()?;
+        cut.take(2)?;
+        let plain = is_plain(cut.u32()?);
         let same = central == *local && cut.usize()? == *offset && cut.take(central.name)? == *name;
+        if !plain || disk != 0 {
+            return Err(ContainerError::Zip("an entry is not a plain file"));
+        }
         if !same || comment != 0 {
             return Err(ContainerError::Zip("its list of entries does not say what the entries say"));
         }
@@ -300,6 +305,14 @@ fn walk(bytes: &[u8]) -> Result<Vec<Entry>, ContainerError> {
         return Err(ContainerError::Zip("its first entry is not a stored mimetype"));
     }
     check_names(&locals)
+}
+
+/// Whether an entry's external attributes make it a plain file for every unpacker: a symbolic link would be read through, so that
+/// somebody who unpacks sees other bytes than these.
+const fn is_plain(attributes: u32) -> bool {
+    const DOS_FOLDER: u32 = 0x10;
+    let kind = (attributes >> 16) & 0o170_000;
+    attributes & DOS_FOLDER == 0 && (kind == 0 || kind == 0o100_000)
 }
 
 fn check_names(locals: &[(usize, Shared, &[u8])]) -> Result<Vec<Entry>, ContainerError> {

@@ -93,24 +93,29 @@ impl Carried<'_> {
         self.lists.iter().filter_map(judged).max_by_key(|status| status.this_update)
     }
 
-    /// The first status issued after the token: whoever's key was stolen has had the time to say so.
+    /// The first status issued after the token: whoever's key was stolen has had the time to say so. A later one that says "revoked
+    /// before the token" counts against it nevertheless: a CA may learn late when a key was lost.
     fn check_after(&self, sent: Timestamp, stamped: Timestamp) -> Outcome {
         let name = CheckName::StatusAfter;
         let mut found = None::<CertificateStatus>;
         for bytes in &self.after {
             // Judged at its own time: it may be read years later.
             let status = ocsp::read(bytes).and_then(|r| r.judge(self.signer, self.issuer, r.produced_at()));
-            match status {
-                Ok(status) if status.this_update >= stamped => {
-                    let sooner = found.is_none_or(|f| status.this_update < f.this_update);
-                    found = if sooner { Some(status) } else { found };
-                }
+            let status = match status {
+                Ok(status) if status.this_update >= stamped => status,
                 Ok(status) => {
                     let why = format!("of {}, which is not after the time-stamp", status.this_update);
                     return (name, State::Failed, why);
                 }
                 Err(why) => return (name, State::Failed, why.to_string()),
+            };
+            if let Standing::Revoked { at } = status.verdict
+                && at <= stamped
+            {
+                return revoked(name, at, sent, Some(stamped));
             }
+            let sooner = found.is_none_or(|f| status.this_update < f.this_update);
+            found = if sooner { Some(status) } else { found };
         }
         let Some(status) = found else {
             let why = "no status issued after the time-stamp is in this container";

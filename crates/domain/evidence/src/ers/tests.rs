@@ -142,7 +142,7 @@ fn every_flipped_bit_shows() {
         other[digest].0[31] ^= 1;
         assert_eq!(record.verify(&other), Err(ErsError::OtherData));
     }
-    let mut fewer = group.clone();
+    let mut fewer = group;
     fewer.pop();
     assert_eq!(record.verify(&fewer), Err(ErsError::OtherData));
 }

@@ -15,8 +15,8 @@ use crate::CertificateError;
 use crate::asn1::Malformed;
 
 pub use make::{ToSign, prepare, prepare_encapsulated};
-pub(crate) use read::{SignerInfo, only_member, signature_algorithm};
 pub use read::{SignedMessage, read};
+pub(crate) use read::{SignerInfo, only_member, signature_algorithm};
 
 /// A signature with its certificates has 1 to 8 KiB; longer ones are not looked at.
 pub const SIZE_LIMIT: usize = 32 * 1024;
@@ -32,7 +32,8 @@ pub(crate) const SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1
 pub(crate) const CONTENT_TYPE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.3");
 pub(crate) const MESSAGE_DIGEST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.4");
 const SIGNING_TIME: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.5");
-pub(crate) const SIGNING_CERTIFICATE_V2: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.47");
+pub(crate) const SIGNING_CERTIFICATE_V2: ObjectIdentifier =
+    ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.47");
 
 /// Why a signature was not made, not read, or does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

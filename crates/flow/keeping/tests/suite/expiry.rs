@@ -156,3 +156,43 @@ async fn rounds() {
     november_is_gone(&ground).await;
     assert_eq!(ground.segments.files(), Vec::<String>::new(), "the rest was moved");
 }
+
+/// Whoever can write into the folder has no key of the log: the node must not sign for him, nor destroy before the time.
+#[tokio::test]
+async fn a_plan_that_somebody_else_wrote_destroys_and_signs_nothing() {
+    let november = of("default", "202611");
+    let tombstone = |class: &str, file: &str| {
+        let digest = truc_model::Digest([7; 32]);
+        format!(
+            r#"{TOMBSTONE}\n{{\"class\":\"{class}\",\"month\":\"202611\",\"segments\":[{{\"file\":\"{file}\",\"sha256\":\"{digest}\"}}],\"bytes\":1,\"at\":\"2027-12-01T00:00:00.000Z\"}}\n"#
+        )
+    };
+    let plan = |text: String| Bytes::from(format!(r#"{{"v":1,"texts":["{text}"]}}"#));
+    let good = tombstone("default", BODIES[0]);
+    let forged = [
+        r"NODE:VN/GOV/H26/ss1\n7\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n".to_owned(),
+        format!(r"{good}NODE:VN/GOV/H26/ss1\n"),
+        tombstone("other", BODIES[0]),
+        tombstone("default", BODIES[2]),
+        format!(r"{TOMBSTONE}\n{{}}\n"),
+    ];
+    for text in forged {
+        let ground = Ground::new(0).await;
+        ground.segments.begin_expiry(&november, plan(text.clone())).await.unwrap();
+        ground.clock.set(at("2027-12-01T00:00:00.000Z"));
+        let outcome = ground.keeper("1y").expire().await;
+        assert_eq!(outcome, Err(KeepingError::Plan("default/202611".into())), "{text}");
+        assert!(ground.segments.readable(0), "{text}");
+        assert_eq!(ground.marks().await, [], "{text}");
+    }
+    let ground = Ground::new(0).await;
+    ground.segments.begin_expiry(&november, plan(good)).await.unwrap();
+    for retention in ["1y", "forever"] {
+        let outcome = ground.keeper(retention).expire().await;
+        assert_eq!(outcome, Err(KeepingError::Early("default/202611".into())));
+        assert!(ground.segments.readable(0));
+    }
+    ground.clock.set(at("2027-12-01T00:00:00.000Z"));
+    ground.keeper("1y").expire().await.unwrap();
+    assert!(!ground.segments.readable(0));
+}

@@ -40,7 +40,7 @@ impl ProofStore for Many {
         let group = |n: u64| {
             let mut digest = [0; 32];
             digest[..8].copy_from_slice(&n.to_le_bytes());
-            (n % 3 != 0).then_some(Digest(digest))
+            (!n.is_multiple_of(3)).then_some(Digest(digest))
         };
         Ok((first..next).map(group).collect())
     }

@@ -126,7 +126,8 @@ pub(super) fn page(state: &State, query: &Query) -> Result<Found, String> {
         Some(walk) => walk,
         None => Walk::of_all(state, bounds)?,
     };
-    let mut beside: Vec<Walk<'_>> = walks.filter(|other| other.size <= walk.size.saturating_mul(BESIDE)).collect();
+    let mut beside: Vec<Walk<'_>> =
+        walks.filter(|other| other.size <= walk.size.saturating_mul(BESIDE)).collect();
     let (mut reads, mut steps) = (0, 0);
     while let Some(first) = walk.next()? {
         steps += 1;
