@@ -346,8 +346,17 @@ impl Judge<'_> {
         let mut heads: Vec<_> = self.options.heads.iter().collect();
         heads.sort_by_key(|head| head.size);
         let in_force = self.options.log_keys.last();
+        let told = heads.len();
         heads.retain(|head| in_force.is_none_or(|key| key.name() == head.origin));
         let (leaves, size) = (self.check.kept.join("leaves"), self.check.tree.size());
+        if heads.is_empty() && told > 0 {
+            // Whoever has the keys can write down that a new log was opened: then the heads of the old one are all there is.
+            let what = format!(
+                "none of the {told} heads from outside speaks of the log in force: if the node was restored from a backup, take heads \
+                 again once it has run; if it was not, somebody wrote that it was"
+            );
+            self.problem(&leaves, 0, what);
+        }
         for head in heads {
             let source = &head.source;
             if head.size > size {

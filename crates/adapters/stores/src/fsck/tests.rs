@@ -306,6 +306,17 @@ async fn a_head_by_another_key_and_a_batch_that_is_left_out_are_found() {
 }
 
 #[tokio::test]
+async fn heads_that_all_speak_of_another_log_are_not_passed_over_in_silence() {
+    let g = ground().await;
+    let other = |head: &OutsideHead| OutsideHead { origin: format!("{}/log-x", head.origin), ..head.clone() };
+    let others: Vec<OutsideHead> = g.heads.iter().map(other).collect();
+    let report = check(g.dir.path(), &others);
+    assert!(report.problems.iter().any(|p| p.what.contains("speaks of the log in force")), "{report:?}");
+    let both: Vec<OutsideHead> = others.into_iter().chain(g.heads.iter().cloned()).collect();
+    assert_eq!(check(g.dir.path(), &both).problems, []);
+}
+
+#[tokio::test]
 async fn changed_files_of_the_tree_and_the_index_are_told_and_made_again() {
     let g = ground().await;
     for name in ["leaves", "groups"] {

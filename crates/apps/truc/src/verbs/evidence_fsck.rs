@@ -27,6 +27,9 @@ pub(crate) struct Fsck {
     /// Read archived segments too, from the archive that the configuration names
     #[arg(long)]
     archive: bool,
+    /// The anchor of the bus from a source you trust; without it the node's own is taken, which its operator can change
+    #[arg(long, value_name = "FILE")]
+    anchor: Option<PathBuf>,
     #[command(flatten)]
     target: Target,
     /// Print the report as one JSON object
@@ -36,7 +39,8 @@ pub(crate) struct Fsck {
 
 impl Fsck {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let config = self.target.load().await?;
+        let mut config = self.target.load().await?;
+        config.anchor_file = self.anchor.unwrap_or(config.anchor_file);
         let (file, archive) = (self.heads, self.archive);
         let report = tokio::task::spawn_blocking(move || {
             let heads = file.map(|file| {
