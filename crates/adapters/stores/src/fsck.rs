@@ -1,5 +1,6 @@
 //! Checking a stopped node's journals byte by byte, without changing any.
 
+mod away;
 mod index_check;
 mod log_check;
 #[cfg(test)]
@@ -10,12 +11,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
-use truc_evidence::{Archived, Batch, Decision, Proof, StoreError, StoredRecord};
-use truc_log::{NoteKey, SignedNote};
+use truc_evidence::{Batch, Decision, Proof, StoreError, StoredRecord};
+use truc_log::NoteKey;
 use truc_message::{Header, manifest};
 use truc_model::Digest;
 
+use self::away::buried;
 use self::index_check::IndexCheck;
 use self::log_check::LogCheck;
 use crate::bodies::{self, BodyRef};
@@ -25,8 +26,8 @@ use crate::evidence::record_format::decode;
 use crate::folder::{self, FolderError};
 use crate::journal::cipher;
 use crate::journal::format::{Frame, FrameType, Parsed, next_chain, parse, seed};
-use crate::journal::scan::{self, Place, Segment, find_frame, segment_id};
-use crate::keeping::{ArchiveReader, Shelf, Stub};
+use crate::journal::scan::{self, Place, Segment, find_frame};
+use crate::keeping::{ArchiveReader, Shelf};
 use crate::keys::RecordKeys;
 
 /// One thing that is wrong, and where.
@@ -205,31 +206,6 @@ struct Check<'a> {
     failed: Option<StoreError>,
 }
 
-/// What a tombstone says, as far as it matters here (`docs/evidence.md` §6.2).
-#[derive(Deserialize)]
-struct Buried {
-    class: String,
-    month: String,
-}
-
-fn buried(note: &str, keys: &[NoteKey]) -> Result<(String, u32), &'static str> {
-    const UNREADABLE: &str = "a tombstone that says nothing readable";
-    let note = SignedNote::parse(note).map_err(|_| UNREADABLE)?;
-    let said = note.text().strip_prefix("truc tombstone 1\n").ok_or(UNREADABLE)?;
-    let Buried { class, month } = serde_json::from_str(said).map_err(|_| UNREADABLE)?;
-    if !keys.is_empty() && !keys.iter().any(|key| note.verify(key).is_ok()) {
-        return Err("a tombstone that the key of the log did not sign");
-    }
-    Ok((class, month.parse().map_err(|_| UNREADABLE)?))
-}
-
-/// What the stubs in a folder say is archived; one that cannot be read says nothing.
-fn stubs_in(folder: &Path) -> Vec<Archived> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let named = entries.filter(|path| path.extension().is_some_and(|ending| ending == "away"));
-    named.filter_map(|path| Some(Stub::read(&path.with_extension("seg")).ok()??.archived)).collect()
-}
-
 /// Where the chain stands; unknown after damage until the next segment.
 struct Standing {
     frame: u32,
@@ -282,65 +258,6 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Adds the segments that lie in the archive, to be read from there.
-    fn add_archived(
-        &mut self,
-        dir: &Path,
-        stem: &str,
-        segments: &mut Vec<Segment>,
-    ) -> Result<(), StoreError> {
-        for (id, path) in scan::list_away(dir, stem)? {
-            match Stub::read(&path) {
-                Ok(Some(stub)) if !path.exists() => {
-                    let shelf = Some(Arc::clone(&self.shelf));
-                    segments.push(Segment { id, path, header: stub.header, shelf });
-                }
-                Ok(_) => {}
-                Err(e) => self.problem(&path, 0, e.to_string()),
-            }
-        }
-        segments.sort_by_key(|segment| segment.id);
-        Ok(())
-    }
-
-    /// Whether an artifact may lie before the first segment, as far as the index knows.
-    fn known_before(&self, digest: &Digest) -> bool {
-        self.archived && self.index.as_ref().is_none_or(|index| index.knows(digest))
-    }
-
-    /// Whether what comes before the first segment lies in the archive, all of it, and leads here.
-    fn accounted(&self, first: &Segment) -> Result<(), String> {
-        let proved = self.log.as_ref().map(|log| log.archived.as_slice()).unwrap_or_default();
-        // What proves the oldest segments lies in segments that have been archived since: then their stubs tell.
-        let stubs = first.path.parent().map(stubs_in).unwrap_or_default();
-        let mut by_place: Vec<_> = proved
-            .iter()
-            .chain(&stubs)
-            .filter_map(|a| Some((segment_id(a.file.rsplit('/').next()?, STEM)?, a)))
-            .filter(|(id, _)| *id < first.id)
-            .collect();
-        by_place.sort_by_key(|(id, _)| *id);
-        by_place.dedup_by_key(|(id, _)| *id);
-        let mut reached = 0;
-        for (id, archived) in &by_place {
-            if id.first != reached {
-                return Err(format!(
-                    "earlier segments are missing: none is archived that begins with record {reached}"
-                ));
-            }
-            reached = archived.next;
-        }
-        if by_place.is_empty() || reached != first.header.first {
-            return Err("the journal does not begin with this segment: earlier ones are missing".to_owned());
-        }
-        match by_place.last().and_then(|(_, archived)| archived.chain) {
-            Some(chain) if chain != first.header.chain => {
-                Err("it does not go on from the archived segment before it: their chains differ".to_owned())
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// What can be said only when all of the journal of evidence was read.
     fn ended(&mut self, folder: &Path) {
         if let Some(index) = self.index.take()
@@ -362,27 +279,6 @@ impl Check<'_> {
                     "record {record}: the bodies of {class} {month:06} are gone, and no tombstone says why"
                 );
                 self.problem(&path, offset, what);
-            }
-        }
-    }
-
-    /// Every stub of a body segment is that of the segment that was proved to be archived. A proof may lie in the archive itself.
-    fn stubs(&mut self, folder: &Path) {
-        let archived = self.log.as_ref().map(|log| log.archived.clone()).unwrap_or_default();
-        for (path, (record, place, offset)) in std::mem::take(&mut self.away) {
-            let name = path.strip_prefix(folder.join("bodies")).ok().and_then(|name| name.to_str());
-            let stub = Stub::read(&path).ok().flatten().map(|stub| stub.archived);
-            let proved = archived.iter().rfind(|a| Some(a.file.as_str()) == name);
-            let same = match (&stub, proved) {
-                (Some(stub), Some(proved)) => (&stub.file, stub.sha256) == (&proved.file, proved.sha256),
-                (Some(stub), None) => self.archived && Some(stub.file.as_str()) == name,
-                (None, _) => false,
-            };
-            if !same {
-                let what = format!(
-                    "record {record}: its body is said to be archived, and no proof of that segment says so"
-                );
-                self.problem(&place, offset, what);
             }
         }
     }
