@@ -356,6 +356,8 @@ const ANSWER: &[(&str, &str, bool)] = &[
     ("to", "\"NODE:VN/GOV/H28/ss1\"", true),
     ("directory", "{\"epoch\":9,\"version\":999}", false),
     ("sent", "\"2026-11-21T03:04:06.678Z\"", false),
+    ("sent", "\"2026-11-21T03:10:05.678Z\"", false),
+    ("sent", "\"2026-11-21T03:12:05.678Z\"", true),
     ("expires", "\"2026-11-21T03:04:06.678Z\"", false),
     ("status", "199", true),
     ("status", "600", true),

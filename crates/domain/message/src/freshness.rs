@@ -68,6 +68,18 @@ impl Freshness {
         Ok(())
     }
 
+    /// Judges an answer's `sent` against the asker's time. An answer may be as far ahead as the clock of a node that takes our
+    /// requests (a call's life and the skew), and no further: no time-stamp would ever bear it out.
+    ///
+    /// # Errors
+    /// [`FreshnessError::FromTheFuture`].
+    pub fn check_answer(&self, sent: Timestamp, now: Timestamp) -> Result<(), FreshnessError> {
+        if sent > now.plus(self.life).plus(self.skew) {
+            return Err(FreshnessError::FromTheFuture { sent, now });
+        }
+        Ok(())
+    }
+
     /// How long the claim on an id must be remembered: no message claimed now can be fresh later than that. Freshness is
     /// judged when the header arrives, the claim is made when the last frame is in, and a message may take `life` in
     /// between; so it is twice the life plus twice the skew.
@@ -94,6 +106,18 @@ mod tests {
         assert!(matches!(f.check(at(0), at(30), at(91)), Err(FreshnessError::Expired { .. })));
         assert!(matches!(f.check(at(0), at(9_999), at(361)), Err(FreshnessError::Expired { .. })));
         assert_eq!(f.check(at(0), at(0), at(0)), Err(FreshnessError::Backwards));
+    }
+
+    #[test]
+    fn an_answer_is_no_further_ahead_than_a_node_that_takes_our_requests() {
+        let f = Freshness::default();
+        assert_eq!(f.check_answer(at(360), at(0)), Ok(()));
+        assert!(matches!(f.check_answer(at(361), at(0)), Err(FreshnessError::FromTheFuture { .. })));
+        assert_eq!(
+            f.check_answer(at(-9_999), at(0)),
+            Ok(()),
+            "a late answer is bound by the call's deadline"
+        );
     }
 
     #[test]

@@ -16,6 +16,7 @@ use truc_policy::{Admitted, Metaservice, Policy, ServiceTarget, SideEffectFree};
 use truc_trust::{Request, Verified};
 
 use crate::ground::Ground;
+use crate::moment::Moment;
 use crate::ports::{
     AnswerBody, Beginning, Conversation, Interrupted, ServiceAnswer, ServiceDoor, ServiceFailure,
 };
@@ -67,6 +68,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) digest: Digest,
     /// Where the request's record lies in this node's log.
     pub(crate) leaf: Leaf,
+    /// When the request was judged to be of now; none for one that a crash left open.
+    pub(crate) heard: Option<Moment>,
 }
 
 /// Calls what the request was admitted to.
@@ -280,9 +283,8 @@ fn frame(
     directory: &Directory,
 ) -> Result<Header, Fault> {
     let request = asked.header;
-    // Never before its question, which was of now when it came: this node's clock may have been set back since, and a
-    // signature from before the directory and the statuses that it rests on convinces nobody.
-    let now = ground.clock.now().max(request.sent);
+    // Never before its question: a signature from before the directory and the statuses that it rests on convinces nobody.
+    let now = asked.heard.map_or_else(|| ground.clock.now(), |heard| heard.now()).max(request.sent);
     Ok(Header {
         v: VERSION,
         kind,

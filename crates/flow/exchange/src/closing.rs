@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 use truc_evidence::{Ended, OpenRequest};
-use truc_message::{Header, Received};
+use truc_message::{Freshness, Header, Received};
 use truc_model::{Fault, FaultCode, Side};
 use truc_trust::Asked;
 
@@ -60,6 +60,8 @@ impl Consumer {
                     let at = self.ground.clock.now();
                     let told = |detail: String| Fault::consumer(FaultCode::OutcomeUnknown, detail);
                     let received = Received::parse(*parts, peer, at).map_err(|e| told(e.to_string()))?;
+                    let fresh = Freshness::default().check_answer(received.header().sent, at);
+                    fresh.map_err(|e| told(e.to_string()))?;
                     let judging = self.ground.verifier.answer(received, asked, &directory, at);
                     let judged =
                         deadline.by(FaultCode::OutcomeUnknown, "verifying the answer", judging).await?;

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use truc_directory::{Directory, NodeEntry};
 use truc_evidence::{Ended, Ending, Receipt, Reservation, Role, StoreError};
 use truc_message::{
-    Body, BodyStream, FieldValue, HeaderField, Kind, Leaf, Opening, Parts, Peer, Received, Signed, reveal,
+    Body, BodyStream, FieldValue, Freshness, HeaderField, Kind, Leaf, Opening, Parts, Peer, Received, Signed,
+    reveal,
 };
 use truc_model::{Fault, FaultCode, MessageId, Side, SubsystemId, Timestamp};
 use truc_trust::{Answer, Asked, Verified};
@@ -16,6 +17,7 @@ use truc_trust::{Answer, Asked, Verified};
 use crate::call::{Draft, DraftBody, Failed, Reply};
 use crate::deadline::{Deadline, within};
 use crate::ground::Ground;
+use crate::moment::Moment;
 use crate::ports::{
     Beginning, ConsumerSide, Conversation, Interrupted, LinkError, PastOutcome, PeerLink, Turn,
 };
@@ -48,6 +50,8 @@ struct Begun {
     opening: Opening,
     conversation: Box<dyn Conversation>,
     deadline: Deadline,
+    /// When its header was dated.
+    dated: Moment,
     request_room: Reservation,
     answer_room: Reservation,
 }
@@ -62,6 +66,7 @@ impl Begun {
             streamed,
             conversation: self.conversation,
             deadline: self.deadline,
+            dated: self.dated,
             request_room: Some(self.request_room),
             answer_room: Some(self.answer_room),
             on_their_record: false,
@@ -80,6 +85,8 @@ struct Exchange {
     streamed: bool,
     conversation: Box<dyn Conversation>,
     deadline: Deadline,
+    /// When the request's header was dated.
+    dated: Moment,
     /// Kept for our record of the request.
     request_room: Option<Reservation>,
     /// Kept for our record of what ends it.
@@ -133,6 +140,7 @@ impl Consumer {
         let (node, conversation) = self.reach(&candidates, &directory, deadline).await?;
         let length = draft.body.announced();
         let (opening, body) = request::open(&self.ground, draft, &node, &directory)?;
+        let dated = Moment::of(opening.header().sent);
         // Room for both records of ours, before anything leaves the node.
         let rooms = async {
             let request = self.ground.recorder.reserve_request(length.unwrap_or(u64::MAX)).await?;
@@ -140,7 +148,8 @@ impl Consumer {
         };
         let rooms = deadline.by(FaultCode::RecordingFailed, "keeping room for the records", rooms).await?;
         let (request_room, answer_room) = rooms.map_err(|error: StoreError| recording_failed(&error))?;
-        let begun = Begun { directory, node, opening, conversation, deadline, request_room, answer_room };
+        let begun =
+            Begun { directory, node, opening, conversation, deadline, dated, request_room, answer_room };
         Ok((begun, body))
     }
 
@@ -328,6 +337,8 @@ impl Consumer {
     ) -> Result<Verified<Answer>, Fault> {
         let received = Received::parse(parts, peer, at)
             .map_err(|e| Fault::consumer(FaultCode::InconsistentResponse, e.to_string()))?;
+        let fresh = Freshness::default().check_answer(received.header().sent, exchange.dated.now());
+        fresh.map_err(|e| Fault::consumer(FaultCode::InconsistentResponse, format!("the answer: {e}")))?;
         let asked = Asked { header: exchange.request.header(), digest: exchange.request.digest() };
         let step = self.ground.verifier.answer(received, asked, &exchange.directory, at);
         let verified = exchange.deadline.by(FaultCode::OutcomeUnknown, "verifying the answer", step).await?;

@@ -10,6 +10,7 @@ mod consumer;
 pub mod contract;
 mod deadline;
 mod ground;
+mod moment;
 pub mod ports;
 mod provider;
 mod refusal;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::time::Instant;
 use truc_directory::{Directory, NodeEntry};
 use truc_evidence::{Claim, Known, OpenRequest, Past, Receipt, Recorded, Reservation, Role, StoreError};
 use truc_message::{
@@ -22,6 +23,7 @@ use crate::answer::{self, Made, Replied};
 use crate::consumer::parts_of;
 use crate::deadline::{Deadline, within};
 use crate::ground::Ground;
+use crate::moment::Moment;
 use crate::ports::{Conversation, LinkError, PastOutcome, ProviderSide, ServiceDoor, Turn};
 use crate::refusal_rate::RefusalRate;
 use crate::standing::Standing;
@@ -106,7 +108,7 @@ impl Provider {
 
     /// The steps of one exchange. An error is an unsigned fault: nothing was called, unless it is OUTCOME_UNKNOWN.
     async fn exchange(&self, c: Conv<'_>) -> Result<(), Fault> {
-        let received = self.receive(c).await?;
+        let (received, heard) = self.receive(c).await?;
         let directory = self.ground.directory(Side::ServerProxy)?;
         self.standing(&directory).caller(c.peer(), received.header())?;
         let verified = self.verify(received, &directory).await?;
@@ -120,12 +122,12 @@ impl Provider {
         let _under_way = self.ground.recorder.under_way(Role::Provider, verified.header().id);
         let admitted = match self.admit(verified, &directory) {
             Ok(admitted) => admitted,
-            Err(not) => return self.refuse(c, *not, claim, &directory).await,
+            Err(not) => return self.refuse(c, *not, (claim, heard), &directory).await,
         };
         let room = self.ground.recorder.reserve_answer().await.map_err(|e| not_recorded(&e))?;
         let (recorded, replied) = self.carry_out(c, admitted, claim, &directory).await?;
         let said = recorded.inner().target().evidence();
-        let answer = self.seal(c, &recorded, replied, &directory).await;
+        let answer = self.seal(c, (&recorded, heard), replied, &directory).await;
         self.answer(c, answer, &said, &directory, Some(room)).await
     }
 
@@ -135,10 +137,11 @@ impl Provider {
         policy.service(&header.service).map(|service| service.evidence.clone()).unwrap_or_default()
     }
 
-    /// Received: well-formed, addressed to us, of now.
-    async fn receive(&self, c: Conv<'_>) -> Result<Received, Fault> {
+    /// Received: well-formed, addressed to us, of now; and when that was.
+    async fn receive(&self, c: Conv<'_>) -> Result<(Received, Moment), Fault> {
         let deadline = Deadline::after(self.freshness.life, Side::ServerProxy);
         let begun = deadline.by(FaultCode::Timeout, "waiting for the request", c.ready()).await?;
+        let since = Instant::now();
         let heard = match begun {
             Ok(()) => c.hear().await,
             Err(error) => Err(error),
@@ -149,7 +152,7 @@ impl Provider {
                 self.is_for_us_and_fresh(received.header(), at)?;
                 let sealed = &received.message().sealed;
                 reveal(&sealed.header().headers, sealed.secrets()).map_err(|e| malformed(e.to_string()))?;
-                Ok(received)
+                Ok((received, Moment::when(at, since)))
             }
             // The header frame was looked at early and refused: nothing more of it was heard.
             Ok(Turn::Fault(fault)) => Err(fault),
@@ -254,7 +257,7 @@ impl Provider {
         &self,
         c: Conv<'_>,
         not: NotAdmitted,
-        claim: Claim,
+        (claim, heard): (Claim, Moment),
         directory: &Directory,
     ) -> Result<(), Fault> {
         let NotAdmitted { request, fault } = not;
@@ -272,7 +275,8 @@ impl Provider {
         let recording = self.ground.recorder.refused_request(&request, claim, &said, directory);
         let receipt = within(recording).await.map_err(|e| not_recorded(&e))?;
         tracing::info!(request = %header.id, client = %header.client, service = %header.service, code = %fault.code, "refused");
-        let asked = answer::Asked { header, digest: request.message().digest(), leaf: receipt.leaf };
+        let (digest, leaf) = (request.message().digest(), receipt.leaf);
+        let asked = answer::Asked { header, digest, leaf, heard: Some(heard) };
         let signed = answer::refuse(&self.ground, asked, &fault, directory).await;
         self.answer(c, signed, &said, directory, None).await
     }
@@ -354,13 +358,13 @@ impl Provider {
     async fn seal(
         &self,
         c: Conv<'_>,
-        recorded: &Recorded<Admitted<Verified<Request>>>,
+        (recorded, heard): (&Recorded<Admitted<Verified<Request>>>, Moment),
         replied: Replied,
         directory: &Directory,
     ) -> Result<Made, Fault> {
         let request = recorded.inner().request();
-        let leaf = recorded.receipt().leaf;
-        let asked = answer::Asked { header: request.header(), digest: request.message().digest(), leaf };
+        let (digest, leaf) = (request.message().digest(), recorded.receipt().leaf);
+        let asked = answer::Asked { header: request.header(), digest, leaf, heard: Some(heard) };
         match replied {
             Replied::Answered(answer, body) => {
                 answer::seal(&self.ground, asked, (answer, body), directory).await
@@ -449,7 +453,8 @@ impl Provider {
     async fn close(&self, request: &OpenRequest) -> Result<(), Fault> {
         let record = &request.record;
         let header = Header::parse(&record.header).map_err(|e| bad_message(&e.into()))?;
-        let asked = answer::Asked { header: &header, digest: record.manifest_digest, leaf: record.leaf() };
+        let (digest, leaf) = (record.manifest_digest, record.leaf());
+        let asked = answer::Asked { header: &header, digest, leaf, heard: None };
         let directory = self.ground.directory(Side::ServerProxy)?;
         let detail = "the provider's node was interrupted while it carried out this request";
         let fault = Fault::provider(FaultCode::OutcomeUnknown, detail);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use truc_directory::Directory;
 use truc_log::{Checkpoint, Head, NoteKey, SignedNote, log_origin, verify_inclusion};
-use truc_message::SKEW;
+use truc_message::{CALL_LIFE, SKEW};
 use truc_model::{Digest, NodeId, Timestamp};
 use truc_trust::timestamp::{TimeStamp, TimeStampAuthority, judge_token};
 
@@ -91,7 +91,8 @@ impl Timed<'_> {
         let Some(sent) = self.message.map(|m| m.header.sent) else {
             return (name, State::Ok, format!("{at}, over the head of the log"));
         };
-        if at.plus(SKEW) < sent {
+        // As far as the clock of a node may be ahead of those that take its messages.
+        if at.plus(CALL_LIFE).plus(SKEW) < sent {
             return (name, State::Failed, format!("{at}, before the message was sent ({sent})"));
         }
         let later = if at > sent { at.since(sent) } else { std::time::Duration::ZERO };
