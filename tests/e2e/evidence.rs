@@ -466,9 +466,12 @@ fn holds_fsck_heads_and_new_keys_over_stops_and_starts() {
             let clean = parsed(&done(at(&home, &["evidence", "fsck", "--json"]).await));
             assert_eq!((&clean["problems"], &clean["anchored"]), (&json!([]), &json!(0)), "{clean}");
             assert!(clean["stamped"].as_u64() >= Some(2), "{clean}");
+            assert_eq!(clean["chained"], clean["stamped"], "{clean}");
             let told = done(at(&home, &["evidence", "fsck", "--heads", arg(&heads)]).await);
             let wanted = format!("anchored outside: up to record {}, by registry", size - 1);
             assert!(told.contains(&wanted) && !told.contains("PROBLEM"), "{wanted}: {told}");
+            let wanted = format!("as heads say up to record {}", size - 1);
+            assert!(told.contains(&wanted), "{wanted}: {told}");
             // What can be read of a stopped node.
             let stopped = done(at(&home, &["evidence", "hold", "list"]).await);
             assert!(stopped.contains(case[1]), "{stopped}");

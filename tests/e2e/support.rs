@@ -52,6 +52,15 @@ impl Bus {
 
     /// A bus of its own, whose folders are handed to `prepare` before anything runs.
     pub(crate) async fn start_prepared(prepare: impl FnOnce(&Layout)) -> Self {
+        let usual = |layout: &Layout| {
+            prepare(layout);
+            PathBuf::from(TRUC)
+        };
+        Self::start_as(usual).await
+    }
+
+    /// The same, where `prepare` also says which program the processes run.
+    pub(crate) async fn start_as(prepare: impl FnOnce(&Layout) -> PathBuf) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut options = BusOptions::new(folder.path().to_owned(), None);
         options.population = (300, 100);
@@ -59,8 +68,8 @@ impl Bus {
         for plan in layout.enrolled() {
             set(&layout.node_config(plan), crate::SETTINGS);
         }
-        prepare(&layout);
-        let mut processes = Processes::new(layout.clone(), PathBuf::from(TRUC));
+        let program = prepare(&layout);
+        let mut processes = Processes::new(layout.clone(), program);
         processes.start_all(&mut |_| {}).await.unwrap();
         open_services(&layout).await.unwrap();
         let echo = Echo::start().await;

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::office::{at, done, folder, health, json};
-use crate::support::{Bus, ECHO, Ran, arg, run};
+use crate::office::{at, done, edit, folder, health, json};
+use crate::support::{Bus, ECHO, Ran, arg, run, until};
 
 /// `truc evidence heads` of a member's node, as the document it writes.
 async fn heads(bus: &Bus, member: &str) -> Value {
@@ -69,6 +69,9 @@ fn heads_reach_registry_and_peers_and_another_history_is_found() {
         let told = heads(&bus, "H26").await;
         assert!(size_at(&told, "registry") >= 2, "{told}");
         assert_eq!(size_at(&told, "NODE:VN/GOV/G01/ss1"), size_at(&told, "registry"));
+        // The provider connects to nobody: what its client's node holds of its log was brought to it.
+        let told = heads(&bus, "G01").await;
+        assert!(size_at(&told, "NODE:VN/GOV/H26/ss1") >= 2, "{told}");
         let (ran, told) = audit(&bus, "H26", "VN/GOV/G01/ss1").await;
         assert_eq!((ran.code, &told["holds"]), (0, &true.into()), "{told}{}", ran.stderr);
         assert!(told["checked"].as_u64() >= Some(1) && told["heads"].as_u64() >= Some(1), "{told}");
@@ -111,5 +114,66 @@ fn heads_reach_registry_and_peers_and_another_history_is_found() {
         assert!(peer["logAlarms"][0].as_str().unwrap().contains("VN/GOV/G01/ss1"), "{peer}");
         let people = at(&folder(&bus, "H26"), &["evidence", "audit", "VN/GOV/G01/ss1"]).await;
         assert!(people.code == 1 && people.stdout.contains(&denied), "{}{}", people.stdout, people.stderr);
+    });
+}
+
+/// A consumer's node signs no leaf of its records to the provider's: its `recorded` frames say them, and the provider's node keeps them.
+#[test]
+fn a_consumers_log_is_audited_by_its_provider() {
+    run(async {
+        let bus = Bus::start_prepared(|layout| {
+            edit(&layout.node_config(layout.node("G01").unwrap()), |text| {
+                assert!(text.contains("every = \"1m\""), "{text}");
+                text.replace("every = \"1m\"", "every = \"1s\"")
+            });
+        })
+        .await;
+        let kept = tempfile::tempdir().unwrap();
+        let checked = async |count: u64| {
+            until("the provider's node keeps what was acknowledged", || async {
+                let (ran, told) = audit(&bus, "G01", "VN/GOV/H26/ss1").await;
+                assert_eq!((ran.code, &told["holds"]), (0, &true.into()), "{told}{}", ran.stderr);
+                told["checked"] == count
+            })
+            .await;
+        };
+        call(&bus, "truoc").await;
+        checked(1).await;
+        while_stopped(&bus, "H26", |data| copy(data, &kept.path().join("data"))).await;
+        let denied = call(&bus, "sau").await;
+        call(&bus, "sau-nua").await;
+        checked(3).await;
+
+        // The consumer's operator puts the copy back: the records are gone, then others stand in their places.
+        while_stopped(&bus, "H26", |data| {
+            for part in ["journal", "bodies", "index"] {
+                std::fs::remove_dir_all(data.join(part)).unwrap();
+                copy(&kept.path().join("data").join(part), &data.join(part));
+            }
+        })
+        .await;
+        for rewritten in [false, true] {
+            if rewritten {
+                for n in 0..3 {
+                    call(&bus, &format!("khac/{n}")).await;
+                }
+            }
+            let (ran, told) = audit(&bus, "G01", "VN/GOV/H26/ss1").await;
+            assert_eq!((ran.code, &told["holds"]), (1, &false.into()), "{told}{}", ran.stderr);
+            assert_eq!(told["missing"]["exchange"], denied.as_str(), "the first that is denied: {told}");
+            assert!(!told["problems"].as_array().unwrap().is_empty(), "{told}");
+        }
+        let own = health(&bus, bus.layout.node("G01").unwrap()).await;
+        assert!(own["logAlarms"][0].as_str().unwrap().contains("VN/GOV/H26/ss1"), "{own}");
+
+        // A node that cannot be reached is not audited, and whoever asks is told what to do.
+        let plan = bus.layout.node("H26").unwrap();
+        let mut processes = bus.processes.lock().await;
+        let name = processes.node(plan).name;
+        processes.stop(&name).await.unwrap();
+        drop(processes);
+        let away = at(&folder(&bus, "G01"), &["evidence", "audit", "VN/GOV/H26/ss1"]).await;
+        assert!(away.code != 0 && away.stderr.contains("cannot be reached from here"), "{}", away.stderr);
+        assert!(away.stderr.contains("truc evidence export"), "{}", away.stderr);
     });
 }

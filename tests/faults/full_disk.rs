@@ -85,9 +85,10 @@ fn a_disk_that_is_nearly_full_is_told_of_before_anything_is_refused() {
                 (format!("nearly full, {member}, round {round}"), bus.layout.node(member).unwrap());
             let alarms = async || health(&bus, plan).await["keepingAlarms"].to_string();
             assert!(!alarms().await.contains("full"), "{about}: told too early");
-            let load = Load::start(&bus).await;
+            // A node looks at its disk every 30 s; nobody calls meanwhile, so that it is not filled by then.
             disk.resize(disk.used() + 60);
             until(&format!("{about}: /healthz warns"), async || alarms().await.contains("nearly full")).await;
+            let load = Load::start(&bus).await;
             // It was told early: there is room still.
             let before = load.told("RECORDING_FAILED");
             load.answers(20).await;

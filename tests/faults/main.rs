@@ -15,15 +15,19 @@ mod office;
 mod support;
 
 mod archive;
+mod clocks;
 mod disk;
+mod expiry;
 mod full_disk;
 mod index;
 mod invariants;
 mod kill;
 mod liar;
 mod load;
+mod overdue;
 mod power;
 mod registry;
+mod s3;
 mod sync;
 mod trust;
 

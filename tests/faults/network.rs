@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::invariants;
 use crate::load::{Called, Told};
 use crate::network_rules::{Rules, connections_to};
-use crate::process_ground::{Callers, Relay, is_fault, isolated, signal, tally, works_within};
+use crate::process_ground::{Callers, Relay, at_once, is_fault, isolated, signal, tally, works_within};
 use crate::support::{Bus, DESK, ECHO, rounds, until};
 
 /// After a fault has gone, calls are answered within this.
@@ -93,7 +93,7 @@ fn every_link_is_cut_reset_and_lossy_for_a_while() {
 #[test]
 fn silences_longer_than_keep_alive_heal_by_themselves() {
     isolated("network::silences_longer_than_keep_alive_heal_by_themselves", || async {
-        let (half_dead, parted, asleep) = (ground().await, ground().await, ground().await);
+        let (half_dead, parted, asleep) = tokio::join!(ground(), ground(), ground());
         for round in 0..rounds(1) {
             tokio::join!(
                 a_half_dead_connection_is_replaced(&half_dead, round),
@@ -101,9 +101,8 @@ fn silences_longer_than_keep_alive_heal_by_themselves() {
                 a_node_that_slept_is_found_again(&asleep, round),
             );
         }
-        for (bus, _) in [half_dead, parted, asleep] {
-            invariants::finish(&bus, "long silences").await;
-        }
+        let grounds = [half_dead, parted, asleep];
+        at_once(grounds.iter().map(|(bus, _)| invariants::finish(bus, "long silences"))).await;
     });
 }
 

@@ -3,24 +3,16 @@
 //! The bus runs under libfaketime; a file says how far each of the two nodes' clocks is off. Only the time of day is moved.
 #![allow(clippy::print_stderr, reason = "what a round came to is for people")]
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use truc_demo::bus::Processes;
 use truc_evidence::Outcome;
 
+use crate::clocks::{self, Clocks};
 use crate::invariants;
 use crate::load::{Called, Told, call};
-use crate::process_ground::{Callers, is_fault, skip, tally, works_within};
-use crate::support::{Bus, TRUC, rounds, run};
-
-const LIBRARIES: [&str; 4] = [
-    "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
-    "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
-    "/usr/lib64/faketime/libfaketimeMT.so.1",
-    "/usr/lib/faketime/libfaketimeMT.so.1",
-];
+use crate::process_ground::{Callers, is_fault, tally, works_within};
+use crate::support::{Bus, rounds, run};
 
 /// When every clock is right again.
 const WORKS_AGAIN: Duration = Duration::from_secs(20);
@@ -34,56 +26,25 @@ const RIGHT: i64 = 60 * MINUTE;
 /// A bus whose two nodes have clocks that can be set.
 struct Ground {
     bus: Arc<Bus>,
-    clocks: PathBuf,
+    clocks: Clocks,
 }
 
 impl Ground {
     async fn new(library: &str) -> Self {
-        let bus = Arc::new(Bus::start().await);
-        let clocks = bus.layout.dir.join("clocks");
-        std::fs::create_dir(&clocks).unwrap();
-        let program = wrapper(&bus.layout.dir, library, &clocks);
-        let ground = Self { bus, clocks };
-        for clock in ["g01", "h26", "others"] {
-            ground.set(clock, 0);
-        }
-        {
-            let mut processes = ground.bus.processes.lock().await;
-            processes.stop_all().await;
-            *processes = Processes::new(ground.bus.layout.clone(), program);
-            processes.start_all(&mut |_| {}).await.unwrap();
-        }
-        ground
+        let mut clocks = None;
+        let bus = Bus::start_as(|layout| {
+            let (set, program) = Clocks::new(&layout.dir, library, &["g01", "h26"], RIGHT);
+            clocks = Some(set);
+            program
+        });
+        let bus = Arc::new(bus.await);
+        Self { bus, clocks: clocks.unwrap() }
     }
 
     /// Puts a node's clock `seconds` off the right time, in one step.
     fn set(&self, node: &str, seconds: i64) {
-        let file = self.clocks.join(node);
-        let new = self.clocks.join(format!("{node}.new"));
-        std::fs::write(&new, format!("{:+}", RIGHT + seconds)).unwrap();
-        std::fs::rename(&new, &file).unwrap();
+        self.clocks.set(node, RIGHT + seconds);
     }
-}
-
-/// A program that runs the binary under libfaketime.
-fn wrapper(folder: &Path, library: &str, clocks: &Path) -> PathBuf {
-    use std::os::unix::fs::PermissionsExt as _;
-    let script = format!(
-        "#!/bin/sh\n\
-         case \"$*\" in\n\
-         *nodes/g01/*) clock=g01 ;;\n\
-         *nodes/h26/*) clock=h26 ;;\n\
-         *) clock=others ;;\n\
-         esac\n\
-         export LD_PRELOAD='{library}' FAKETIME_TIMESTAMP_FILE='{}'/$clock FAKETIME_NO_CACHE=1\n\
-         export FAKETIME_DONT_FAKE_MONOTONIC=1 DONT_FAKE_MONOTONIC=1 NO_FAKE_STAT=1\n\
-         exec '{TRUC}' \"$@\"\n",
-        clocks.display()
-    );
-    let file = folder.join("truc-with-a-clock");
-    std::fs::write(&file, script).unwrap();
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
-    file
 }
 
 /// What a wrong clock may lead to.
@@ -106,9 +67,7 @@ async fn some_calls(bus: &Bus) -> Vec<Called> {
 #[test]
 fn clocks_that_are_set_are_refused_clearly_and_well_again_by_themselves() {
     let test = "process_clock::clocks_that_are_set_are_refused_clearly_and_well_again_by_themselves";
-    let Some(library) = LIBRARIES.into_iter().find(|file| Path::new(file).exists()) else {
-        return skip(test, "it needs libfaketime (Debian: faketime)");
-    };
+    let Some(library) = clocks::library(test) else { return };
     run(async {
         let ground = Ground::new(library).await;
         let bus = &ground.bus;

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::process::{Child, Command};
@@ -109,6 +110,25 @@ pub(crate) async fn works_within(bus: &Bus, about: &str, bound: Duration) -> Vec
         assert!(began.elapsed() < bound, "{about}: not within {bound:?}; the last call: {:?}", last.told);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// Works on all of these at the same time; their outputs in order.
+pub(crate) async fn at_once<F: Future>(all: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+    let mut all: Vec<_> = all.into_iter().map(|one| (Box::pin(one), None)).collect();
+    std::future::poll_fn(|context| {
+        let mut done = true;
+        for (future, output) in &mut all {
+            if output.is_none() {
+                match future.as_mut().poll(context) {
+                    Poll::Ready(ready) => *output = Some(ready),
+                    Poll::Pending => done = false,
+                }
+            }
+        }
+        if done { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    all.into_iter().filter_map(|(_, output)| output).collect()
 }
 
 /// True when the call was told this fault.

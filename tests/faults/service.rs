@@ -8,7 +8,7 @@ use truc_model::{FaultCode, MessageId};
 use truc_policy::ServiceDefinition;
 
 use crate::invariants::{self, NODES};
-use crate::process_ground::free_port;
+use crate::process_ground::{at_once, free_port};
 use crate::service_fake::Fake;
 use crate::support::{Bus, DESK, run};
 
@@ -82,7 +82,7 @@ fn a_service_that_misbehaves_has_a_stated_outcome_on_both_records_and_is_called_
         // All at once: a service that is slow holds up nobody else's call.
         let calls = WAYS.map(|(way, stated)| call(&bus, &fake, way, stated));
         let began = Instant::now();
-        let ids = Box::pin(futures_join(calls)).await;
+        let ids = Box::pin(at_once(calls)).await;
         assert!(began.elapsed() < CALL, "all of them took {:?}", began.elapsed());
         assert_eq!(fake.greeted(), 1, "a failed handshake is not tried again");
         let anchor = Anchor::parse(&std::fs::read(bus.layout.anchor()).unwrap()).unwrap();
@@ -91,25 +91,6 @@ fn a_service_that_misbehaves_has_a_stated_outcome_on_both_records_and_is_called_
         }
         invariants::finish(&bus, "services that misbehave").await;
     });
-}
-
-/// Runs them all at the same time on this task.
-async fn futures_join<F: Future, const N: usize>(all: [F; N]) -> Vec<F::Output> {
-    let mut all: Vec<_> = all.into_iter().map(|one| (Box::pin(one), None)).collect();
-    std::future::poll_fn(|context| {
-        let mut done = true;
-        for (future, output) in &mut all {
-            if output.is_none() {
-                match future.as_mut().poll(context) {
-                    std::task::Poll::Ready(ready) => *output = Some(ready),
-                    std::task::Poll::Pending => done = false,
-                }
-            }
-        }
-        if done { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-    })
-    .await;
-    all.into_iter().filter_map(|(_, output)| output).collect()
 }
 
 async fn call(bus: &Bus, fake: &Fake, way: &str, stated: Stated) -> MessageId {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -60,6 +60,14 @@ pub enum ClientError {
         status: StatusCode,
         /// What it said.
         fault: FaultBody,
+    },
+    /// The connection broke off in the middle.
+    #[error("the connection to the node at {url} broke off: {reason}. Look whether it runs, and try again")]
+    Lost {
+        /// The API's address.
+        url: String,
+        /// What the connection said.
+        reason: String,
     },
     /// What answers is not a node of this version.
     #[error("the answer of {url} is not one of a node's admin API: {reason}")]
@@ -364,7 +372,11 @@ impl AdminClient {
             let response = self.http.request(request).await.map_err(|e| self.unreachable(&e))?;
             let status = response.status();
             let body = Limited::new(response.into_body(), ANSWER_LIMIT).collect().await;
-            let body = body.map_err(|e| self.bad_answer(e))?.to_bytes();
+            let body = body.map_err(|e| match e.downcast::<LengthLimitError>() {
+                Ok(long) => self.bad_answer(long),
+                Err(broken) => self.lost(broken),
+            })?;
+            let body = body.to_bytes();
             if status.is_success() { Ok(body) } else { Err(self.refused(status, &body)) }
         };
         let late = |_| Err(ClientError::Timeout { url: self.base.clone() });
@@ -373,14 +385,16 @@ impl AdminClient {
 
     fn unreachable(&self, error: &hyper_util::client::legacy::Error) -> ClientError {
         let mut reason: &dyn std::error::Error = error;
+        let mut unreadable = false;
         while let Some(source) = reason.source() {
             reason = source;
+            unreadable |= reason.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse);
         }
         let reason = reason.to_string();
-        if error.is_connect() {
-            ClientError::NotRunning { url: self.base.clone(), reason }
-        } else {
-            self.bad_answer(reason)
+        match (error.is_connect(), unreadable) {
+            (true, _) => ClientError::NotRunning { url: self.base.clone(), reason },
+            (false, true) => self.bad_answer(reason),
+            (false, false) => self.lost(reason),
         }
     }
 
@@ -389,6 +403,10 @@ impl AdminClient {
             Ok(fault) => ClientError::Refused { status, fault },
             Err(_) => self.bad_answer(format!("HTTP status {status}")),
         }
+    }
+
+    fn lost(&self, reason: impl ToString) -> ClientError {
+        ClientError::Lost { url: self.base.clone(), reason: reason.to_string() }
     }
 
     fn bad_answer(&self, reason: impl ToString) -> ClientError {

@@ -48,6 +48,9 @@ codes! {
     Conflict "CONFLICT" CONFLICT
         vi "Thay đổi này không khớp với trạng thái hiện tại. Xem phần chi tiết."
         en "This change does not fit the present state. See the detail."
+    UndeclaredClass "UNDECLARED_CLASS" CONFLICT
+        vi "Dịch vụ nêu một lớp lưu giữ mà node.toml chưa khai báo. Khai báo lớp đó ([[evidence.retention]]) rồi khởi động lại nút, hoặc chọn lớp đã khai báo."
+        en "The service names a retention class that node.toml does not declare. Declare it ([[evidence.retention]]) and start the node anew, or name a declared one."
     TooLarge "TOO_LARGE" PAYLOAD_TOO_LARGE
         vi "Nội dung yêu cầu quá lớn. Xem phần chi tiết."
         en "The request's body is too large. See the detail."
@@ -138,6 +141,7 @@ impl From<PolicyError> for AdminFault {
             | PolicyError::UnknownRight(_)
             | PolicyError::UnknownGroup { .. }
             | PolicyError::NotInGroup(_) => AdminCode::NotFound,
+            PolicyError::UndeclaredClass { .. } => AdminCode::UndeclaredClass,
             PolicyError::ServiceExists(_)
             | PolicyError::RightExists(_)
             | PolicyError::GroupExists { .. }

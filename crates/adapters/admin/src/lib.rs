@@ -22,7 +22,10 @@ mod view;
 pub use backend::{AdminBackend, Decide};
 pub use client::{AdminClient, ClientError};
 pub use fault::{AdminCode, AdminFault, FaultBody, FaultText};
-pub use router::{BODY_LIMIT, CONCURRENCY, POLICY_BODY_LIMIT, REQUEST_DEADLINE, Route, routes};
+pub use router::{
+    BODY_LIMIT, CONCURRENCY, EVIDENCE_ASKED, EVIDENCE_READS, EVIDENCE_WAIT, POLICY_BODY_LIMIT,
+    REQUEST_DEADLINE, Route, routes,
+};
 pub use serve::serve;
 pub use tokens::{Role, TokenEntry, TokenError, TokenTable};
 pub use view::{

@@ -27,20 +27,62 @@ pub const POLICY_BODY_LIMIT: usize = 16 * 1024 * 1024;
 pub const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
 /// Requests worked on at once; more are answered BUSY.
 pub const CONCURRENCY: usize = 32;
+/// Searches and exports of evidence worked on at once: they read disk and reckon for long, and calls go before them.
+pub const EVIDENCE_READS: usize = 4;
+/// Searches and exports that may be here at once, the waiting included; more are answered BUSY at once, so that they never fill the door.
+pub const EVIDENCE_ASKED: usize = 16;
+/// How long one of them waits for its turn before it is answered BUSY.
+pub const EVIDENCE_WAIT: Duration = Duration::from_secs(10);
 
 /// What the handlers share.
 pub(crate) struct App {
     pub(crate) backend: Arc<dyn AdminBackend>,
     tokens: TokenTable,
     slots: Semaphore,
+    asked: Semaphore,
+    reads: Arc<Semaphore>,
+    reading: TaskTracker,
     decisions: TaskTracker,
 }
 
 pub(crate) type Shared = Arc<App>;
 
+/// What goes on when its caller is gone.
+#[derive(Clone, Default)]
+pub(crate) struct Tasks {
+    pub(crate) reading: TaskTracker,
+    pub(crate) decisions: TaskTracker,
+}
+
 impl App {
-    pub(crate) fn new(backend: Arc<dyn AdminBackend>, tokens: TokenTable, decisions: TaskTracker) -> Shared {
-        Arc::new(Self { backend, tokens, slots: Semaphore::new(CONCURRENCY), decisions })
+    pub(crate) fn new(backend: Arc<dyn AdminBackend>, tokens: TokenTable, tasks: Tasks) -> Shared {
+        Arc::new(Self {
+            backend,
+            tokens,
+            slots: Semaphore::new(CONCURRENCY),
+            asked: Semaphore::new(EVIDENCE_ASKED),
+            reads: Arc::new(Semaphore::new(EVIDENCE_READS)),
+            reading: tasks.reading,
+            decisions: tasks.decisions,
+        })
+    }
+
+    /// Does the work of a search or an export when its turn comes. It has a task of its own and keeps its place until it is done:
+    /// what was begun cannot be called off, and a caller who goes away and asks again must not have two at work.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, AdminFault>> + Send + 'static,
+    ) -> Result<T, AdminFault> {
+        let busy = || AdminFault::new(AdminCode::Busy, "other searches and exports are being worked on");
+        let _asked = self.asked.try_acquire().map_err(|_| busy())?;
+        let turn = tokio::time::timeout(EVIDENCE_WAIT, Arc::clone(&self.reads).acquire_owned()).await;
+        let Ok(Ok(place)) = turn else { return Err(busy()) };
+        let task = self.reading.spawn(async move {
+            let outcome = work.await;
+            drop(place);
+            outcome
+        });
+        task.await.map_err(|_| AdminFault::new(AdminCode::Internal, "the evidence could not be read"))?
     }
 
     /// The policy in force, as much of it as the caller may see.

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::backend::AdminBackend;
-use crate::router::{App, router};
+use crate::router::{App, Tasks, router};
 use crate::small_server::{self, Limits};
 use crate::tokens::TokenTable;
 
@@ -28,15 +27,18 @@ pub async fn serve(
     tokens: TokenTable,
     shutdown: CancellationToken,
 ) {
-    let decisions = TaskTracker::new();
+    let tasks = Tasks::default();
     let health = backend.health();
-    let mut router = router(App::new(backend, tokens, decisions.clone()));
+    let mut router = router(App::new(backend, tokens, tasks.clone()));
     if let Some(health) = health {
         router = router.merge(crate::health::router(health));
     }
     small_server::serve(listener, router, LIMITS, shutdown).await;
-    decisions.close();
-    if tokio::time::timeout(LIMITS.drain, decisions.wait()).await.is_err() {
-        tracing::warn!("admin API: stopped with decisions still open");
+    let open = [(tasks.decisions, "decisions"), (tasks.reading, "searches or exports")];
+    for (tasks, what) in open {
+        tasks.close();
+        if tokio::time::timeout(LIMITS.drain, tasks.wait()).await.is_err() {
+            tracing::warn!(what, "admin API: stopped with work still open");
+        }
     }
 }

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::crypto::ring;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, Error};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint};
 use truc_directory::RegistryAddress;
 use truc_model::Fingerprint;
+use truc_pinning::Pinned;
 
 /// The usual limit for connecting, TLS included.
 pub(crate) const CONNECT: Duration = Duration::from_secs(5);
@@ -63,7 +63,8 @@ fn server_name(address: &str) -> Result<ServerName<'static>, String> {
 
 fn client_config(pinned: Fingerprint) -> Result<ClientConfig, String> {
     let provider = Arc::new(ring::default_provider());
-    let verifier = Arc::new(Pinned { pinned, provider: Arc::clone(&provider) });
+    let otherwise = |_| Error::General("the server's certificate is not the one that the anchor pins".into());
+    let verifier = Pinned::new([pinned], otherwise, Arc::clone(&provider));
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|e| e.to_string())?
@@ -74,49 +75,4 @@ fn client_config(pinned: Fingerprint) -> Result<ClientConfig, String> {
     config.resumption = rustls::client::Resumption::disabled();
     config.enable_sni = false;
     Ok(config)
-}
-
-/// Accepts one certificate by its fingerprint; the handshake still proves that the server holds its key.
-#[derive(Debug)]
-struct Pinned {
-    pinned: Fingerprint,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        if Fingerprint::of(end_entity) == self.pinned {
-            return Ok(ServerCertVerified::assertion());
-        }
-        Err(rustls::Error::General("the server's certificate is not the one that the anchor pins".into()))
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.3 only".into()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -147,7 +147,7 @@ pub(crate) fn render(
     put("detail", json!(trace));
     put("code", json!(fault.code.as_str()));
     put("text", json!({"vi": fault.code.public_text(Lang::Vi), "en": fault.code.public_text(Lang::En)}));
-    put("blame", json!(fault.code.blame().as_str()));
+    put("blame", json!(fault.blame().as_str()));
     put("retry", json!(fault.code.retry().as_str()));
     put("requestId", json!(request.map(|id| id.to_string())));
     let rest = [

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName};
 use truc_exchange::CallContext;
 use truc_message::{as_read, is_of_a_connection};
-use truc_model::{Fault, SubsystemId};
+use truc_model::{Fault, SubsystemId, is_unseen};
 
 use crate::ext_value;
 use crate::target::{self, malformed};
@@ -185,8 +185,10 @@ fn ours(headers: &HeaderMap, name: &'static str, limit: usize) -> Result<Option<
 /// A text within the header's rules; an empty one counts as not given.
 fn text(name: &str, raw: &[u8], limit: usize) -> Result<Option<String>, Fault> {
     let text = std::str::from_utf8(raw).map_err(|_| malformed(format!("{name} is not UTF-8")))?.trim();
-    if text.len() > limit || text.chars().any(char::is_control) {
-        return Err(malformed(format!("{name} has at most {limit} bytes and no control characters")));
+    if text.len() > limit || text.chars().any(is_unseen) {
+        return Err(malformed(format!(
+            "{name} has at most {limit} bytes, and no control characters nor such as nobody sees (direction, line separator, no width)"
+        )));
     }
     Ok((!text.is_empty()).then(|| text.to_owned()))
 }
@@ -306,6 +308,22 @@ mod tests {
         let taken = take(&others, false).unwrap();
         assert_eq!(taken.forwarded, [("x_custom".into(), b"1".to_vec())]);
         assert!(is_removed("x_road_error", &[]), "an answer may not play with them either");
+    }
+
+    /// They are signed and shown for years: to officers, auditors, and the citizen.
+    #[test]
+    fn words_that_read_otherwise_than_they_are_do_not_enter() {
+        for odd in ["%E2%80%AE", "%E2%81%A6", "%E2%80%A8", "%C2%85", "%EF%BB%BF", "%1B", "%0A"] {
+            for name in ["truc-purpose", "truc-agency", "truc-legal-basis", "truc-consent"] {
+                let fault = take(&map(&[CLIENT, (name, &format!("UTF-8''secret{odd}x"))]), false).unwrap_err();
+                assert_eq!(fault.code, truc_model::FaultCode::Malformed, "{name} {odd}");
+                assert!(fault.detail.contains(name) && !fault.detail.contains("secret"), "{}", fault.detail);
+            }
+        }
+        for name in ["x-road-userid", "x-road-issue", "x-road-id"] {
+            assert!(take(&map(&[CLIENT, (name, "cb-\u{202e}1")]), false).is_err(), "{name}");
+            assert!(take(&map(&[CLIENT, (name, "Nguyễn Văn Ánh")]), false).is_ok(), "{name}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use truc_exchange::ports::Beginning;
+use truc_exchange::ports::{Beginning, OnRecord};
 use truc_message::{Body, Leaf, Parts, Secret, Signature};
 use truc_model::{Digest, Fault, FaultCode};
 use truc_wire::peer as wire;
@@ -59,6 +59,17 @@ pub(crate) fn leaf_to_wire(leaf: Leaf) -> wire::Recorded {
 pub(crate) fn leaf_from_wire(recorded: &wire::Recorded) -> Result<Leaf, BadFrame> {
     let hash = Digest::from_slice(&recorded.leaf_hash).ok_or(BadFrame::Digest)?;
     Ok(Leaf { index: recorded.leaf_index, hash })
+}
+
+pub(crate) fn on_record_to_wire(named: OnRecord) -> wire::OnRecord {
+    let digest = Bytes::copy_from_slice(named.digest.as_bytes());
+    wire::OnRecord { digest, recorded: Some(leaf_to_wire(named.leaf)) }
+}
+
+pub(crate) fn on_record_from_wire(named: &wire::OnRecord) -> Result<OnRecord, BadFrame> {
+    let digest = Digest::from_slice(&named.digest).ok_or(BadFrame::Digest)?;
+    let leaf = leaf_from_wire(named.recorded.as_ref().ok_or(BadFrame::Empty)?)?;
+    Ok(OnRecord { digest, leaf })
 }
 
 /// The `open` frame of a message; statuses travel whole here and are thinned out when the stream writes them.

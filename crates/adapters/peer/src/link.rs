@@ -30,7 +30,7 @@ use crate::body_calls::{BodyCalls, FLOWS};
 use crate::comparing::Comparing;
 use crate::connections::Connections;
 use crate::conversation::{End, StreamConversation};
-use crate::convert::{BadFrame, fault_from_wire, leaf_from_wire, whole_from_wire};
+use crate::convert::{BadFrame, fault_from_wire, leaf_from_wire, on_record_from_wire, whole_from_wire};
 use crate::heads::Heads;
 use crate::identity::{Identity, IdentityError};
 use crate::intake::Intake;
@@ -422,7 +422,10 @@ async fn past_from_wire(
         Past::Open(_) => Ok(PastOutcome::Open),
         Past::Never(_) => Ok(PastOutcome::Never),
         Past::Fault(fault) => match fault_from_wire(fault) {
-            lost if lost.code == FaultCode::OutcomeUnknown => Ok(PastOutcome::Lost(lost)),
+            lost if lost.code == FaultCode::OutcomeUnknown => {
+                let named = reply.on_record.as_ref().map(on_record_from_wire).transpose().map_err(bad)?;
+                Ok(PastOutcome::Lost(lost, named))
+            }
             fault => Err(LinkError::Broken(fault.to_string())),
         },
         Past::Answered(answered) => {

@@ -24,7 +24,7 @@ const NAME_LIMIT: usize = 1024;
 const HEAD_LIMIT: usize = 4096;
 /// Most digests of one proof.
 const PROOF_LIMIT: usize = 65;
-/// Most heads told of the asker's logs.
+/// Most heads told of the other end's logs.
 const HELD_LIMIT: usize = 64;
 /// Limit for one answer.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -46,6 +46,8 @@ pub struct LogQuestion {
     pub head_known_size: u64,
     /// That proof.
     pub head_consistency: Vec<Digest>,
+    /// The newest heads that the asker holds of the other end's logs.
+    pub held: Vec<String>,
 }
 
 /// The answer.
@@ -100,7 +102,9 @@ fn to_wire(digests: &[Digest]) -> Vec<Bytes> {
 }
 
 fn question(asked: &wire::LogProofRequest) -> Option<LogQuestion> {
-    let within = asked.log.len() <= NAME_LIMIT && asked.leaves.len() <= LEAVES_AT_ONCE;
+    let within = asked.log.len() <= NAME_LIMIT
+        && asked.leaves.len() <= LEAVES_AT_ONCE
+        && asked.held.len() <= HELD_LIMIT;
     within.then_some(LogQuestion {
         log: asked.log.clone(),
         known_size: asked.known_size,
@@ -109,6 +113,7 @@ fn question(asked: &wire::LogProofRequest) -> Option<LogQuestion> {
         head: head(&asked.head)?,
         head_known_size: asked.head_known_size,
         head_consistency: digests(&asked.head_consistency)?,
+        held: asked.held.iter().map(head).collect::<Option<_>>()?,
     })
 }
 
@@ -119,7 +124,7 @@ pub(crate) async fn answer(
     asked: &wire::LogProofRequest,
 ) -> Result<wire::LogProofReply, Status> {
     let question = question(asked).ok_or_else(|| {
-        Status::invalid_argument("at most 256 leaves, proofs of 65 digests of 32 bytes, heads of 4 KiB")
+        Status::invalid_argument("at most 256 leaves, proofs of 65 digests of 32 bytes, 64 heads of 4 KiB")
     })?;
     let answered = timeout(ANSWER, book.answer(peer, question)).await;
     let answer = answered.map_err(|_| Status::deadline_exceeded("the log did not answer in time"))?;
@@ -151,6 +156,7 @@ pub(crate) async fn ask(
         head: question.head.clone().into(),
         head_known_size: question.head_known_size,
         head_consistency: to_wire(&question.head_consistency),
+        held: question.held.iter().take(HELD_LIMIT).cloned().map(Bytes::from).collect(),
     };
     let reply = timeout(ANSWER, client.log_proof(asked)).await;
     let reply = reply.map_err(|_| broken("no word on the log within 10 s"))?;

@@ -25,7 +25,7 @@ use crate::acceptor::{Acceptor, Connection};
 use crate::bodies::{Bodies, BrokeOff, Offer, Ticket};
 use crate::body_calls::chunks_of;
 use crate::connections::Connections;
-use crate::convert::{fault_to_wire, leaf_to_wire, whole_to_wire};
+use crate::convert::{fault_to_wire, leaf_to_wire, on_record_to_wire, whole_to_wire};
 use crate::heads::{Heads, Heard};
 use crate::identity::{Identity, IdentityError};
 use crate::intake::{Intake, NotTaken, PROGRESS};
@@ -293,11 +293,15 @@ impl PeerRpc for Service {
             Some(conflict) => Err(conflict.fault(Side::ServerProxy)),
             None => self.provider.outcome(&peer, id, digest).await,
         };
+        let on_record = match &told {
+            Ok(PastOutcome::Lost(_, named)) => named.map(on_record_to_wire),
+            _ => None,
+        };
         let kind = match told {
             Ok(past) => self.past_to_wire(past, &peer)?,
             Err(fault) => wire::outcome_reply::Kind::Fault(fault_to_wire(&fault)),
         };
-        Ok(Response::new(wire::OutcomeReply { kind: Some(kind) }))
+        Ok(Response::new(wire::OutcomeReply { kind: Some(kind), on_record }))
     }
 
     async fn heads(&self, request: Request<wire::HeadNote>) -> Result<Response<wire::HeadNote>, Status> {
@@ -376,7 +380,7 @@ impl Service {
         match past {
             PastOutcome::Open => Ok(Past::Open(true)),
             PastOutcome::Never => Ok(Past::Never(true)),
-            PastOutcome::Lost(fault) => Ok(Past::Fault(fault_to_wire(&fault))),
+            PastOutcome::Lost(fault, _) => Ok(Past::Fault(fault_to_wire(&fault))),
             PastOutcome::Answered(parts, leaf) => {
                 let mut message = whole_to_wire(&parts);
                 let mut ticket = None;

@@ -3,17 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, WantsClientCert};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{
-    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, OtherError, RootCertStore,
-    SignatureScheme,
-};
+use rustls::{CertificateError, ClientConfig, ConfigBuilder, OtherError, RootCertStore};
 use truc_model::Fingerprint;
+use truc_pinning::Pinned;
 use truc_trust::Certificate;
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -52,13 +49,13 @@ impl Tls {
         Ok(self.with_identity(builder))
     }
 
-    /// One of these certificates, as it is.
+    /// One of these certificates, as it is: X-Road's way (ug-ss 6.6, 9.2).
     pub(crate) fn pinned(&self, pins: &[Fingerprint]) -> Result<ClientConfig, rustls::Error> {
-        let verifier = Pinned { pins: pins.to_vec(), provider: Arc::clone(&self.provider) };
+        let verifier = Pinned::new(pins.iter().copied(), not_pinned, Arc::clone(&self.provider));
         let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_safe_default_protocol_versions()?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier));
+            .with_custom_certificate_verifier(verifier);
         Ok(self.with_identity(builder))
     }
 
@@ -105,14 +102,6 @@ fn read_identity(files: &ClientIdentity) -> Result<Arc<dyn ResolvesClientCert>, 
     Ok(Arc::new(SingleCertAndKey::from(pair)))
 }
 
-/// Trusts exactly these certificates: X-Road's way (ug-ss 6.6, 9.2). Neither name nor dates nor issuer count, since the
-/// operator has put the certificate itself there; that the service holds its key is proved by the handshake as ever.
-#[derive(Debug)]
-struct Pinned {
-    pins: Vec<Fingerprint>,
-    provider: Arc<CryptoProvider>,
-}
-
 /// The service showed another certificate.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -120,46 +109,8 @@ struct Pinned {
 )]
 pub(crate) struct NotPinned(Fingerprint);
 
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let shown = Fingerprint::of(end_entity);
-        if self.pins.contains(&shown) {
-            return Ok(ServerCertVerified::assertion());
-        }
-        let other = OtherError(Arc::new(NotPinned(shown)));
-        Err(rustls::Error::InvalidCertificate(CertificateError::Other(other)))
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
+fn not_pinned(shown: Fingerprint) -> rustls::Error {
+    rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(NotPinned(shown)))))
 }
 
 /// What went wrong in TLS, in words for the operator; `None` when it was not TLS.

@@ -16,6 +16,7 @@ use crate::journal::format::{self, FrameType, Reader, SegmentHeader, SegmentKind
 use crate::journal::pause::Pause;
 use crate::journal::scan::read_at;
 use crate::journal::segment::Active;
+use crate::journal::unused::give_back_one;
 use crate::journal::{cipher, content};
 use crate::keeping::{Shelf, Stub, name_of, read_held};
 use crate::keys::{RecordKey, RecordKeys};
@@ -50,6 +51,7 @@ pub(crate) struct Packed {
     pub(crate) class: BodyClass,
     /// Of the body itself.
     length: u32,
+    digest: Digest,
     compressed: bool,
     bytes: Bytes,
 }
@@ -59,10 +61,16 @@ impl Packed {
     pub(crate) fn new(class: BodyClass, body: Bytes) -> Result<Self, StoreError> {
         let length =
             u32::try_from(body.len()).map_err(|_| StoreError::Failed("a body is too long".into()))?;
+        let digest = Digest::of(&body);
         Ok(match content::compress(&body) {
-            Some(packed) => Self { class, length, compressed: true, bytes: packed.into() },
-            None => Self { class, length, compressed: false, bytes: body },
+            Some(packed) => Self { class, length, digest, compressed: true, bytes: packed.into() },
+            None => Self { class, length, digest, compressed: false, bytes: body },
         })
+    }
+
+    /// SHA-256 of the body itself.
+    pub(crate) const fn digest(&self) -> Digest {
+        self.digest
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -351,6 +359,27 @@ pub(crate) fn segments(folder: &Path) -> Result<Vec<u32>, StoreError> {
     Ok(numbers)
 }
 
+/// Gives back what an unclean stop left of room in the segments below `root`, none of which is written any more.
+pub(crate) fn give_back(root: &Path, options: &JournalOptions) -> Result<(), StoreError> {
+    for class in folders(root)? {
+        for month in folders(&class)? {
+            for n in segments(&month)? {
+                give_back_one(&segment_path(&month, n), &options.hooks);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn folders(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(|e| io(folder, e))? {
+        let path = entry.map_err(|e| io(folder, e))?.path();
+        found.extend(Some(path).filter(|path| path.is_dir()));
+    }
+    Ok(found)
+}
+
 /// Makes the key `id` in the file `key` of a folder that has none.
 pub(crate) fn make_key(
     folder: &Path,
@@ -389,7 +418,7 @@ pub(crate) fn open_key(
     keys: &dyn RecordKeys,
 ) -> Result<Option<RecordKey>, StoreError> {
     let path = folder.join("key");
-    let bytes = match std::fs::read(&path) {
+    let bytes = match files::read_plain(&path) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(io(&path, e)),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use truc_evidence::{Decision, DecisionLog, Receipt, StoreError};
+use truc_evidence::{Decision, DecisionLog, Decisions, Receipt, StoreError};
 use truc_message::Leaf;
 use truc_model::Digest;
 
@@ -17,6 +17,9 @@ use crate::journal::scan::{self, Met};
 use crate::journal::{Entry, EntryBody, Journal, Setup, Sink, Written};
 use crate::keys::RecordKeys;
 use crate::options::JournalOptions;
+
+/// What a node's journal of decisions is called; proofs of the kind `decisions` speak of it.
+pub(crate) const STEM: &str = "decisions";
 
 /// [`DecisionLog`] in segment files under the node's key; the leaf of a decision is `SHA-256(0x00 ‖ its JSON)`.
 pub struct DecisionJournal {
@@ -122,6 +125,11 @@ impl DecisionLog for DecisionJournal {
             note: (),
         };
         self.journal.append(entry).await
+    }
+
+    async fn end(&self) -> Result<Option<Decisions>, StoreError> {
+        let end = self.journal.extent().1;
+        Ok(end.filter(|end| end.sequence > 0).map(|end| Decisions { next: end.sequence, chain: end.chain }))
     }
 
     async fn replay(&self) -> Result<Vec<Decision>, StoreError> {

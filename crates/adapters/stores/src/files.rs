@@ -1,7 +1,7 @@
 //! Small helpers over files: durable creation, room on disk, and errors with the file's name in them.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -19,6 +19,34 @@ pub(crate) fn io(path: &Path, error: impl Into<std::io::Error>) -> StoreError {
 pub(crate) fn damaged(path: &Path, offset: u64, what: &str) -> StoreError {
     StoreError::Damaged(format!("{} at byte {offset}: {what}", path.display()))
 }
+
+/// Opens a file for reading. What is no file but bears its name is refused: a pipe would have its reader wait for ever (so nothing is
+/// waited for here), a device need not end.
+pub(crate) fn open_plain(path: &Path) -> std::io::Result<File> {
+    plain(OpenOptions::new().read(true).custom_flags(NO_WAITING).open(path)?)
+}
+
+/// Reads a file that [`open_plain`] opens.
+pub(crate) fn read_plain(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut file = open_plain(path)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(file.metadata()?.len()).unwrap_or(0));
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The file, if it is one.
+pub(crate) fn plain(file: File) -> std::io::Result<File> {
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(std::io::Error::new(
+        ErrorKind::InvalidInput,
+        "a folder, pipe or device lies where a file belongs: remove it",
+    ))
+}
+
+/// For opening what may be no file; it means nothing for files.
+pub(crate) const NO_WAITING: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
 
 /// Makes a folder (mode 0700) with its parents, durably.
 pub(crate) fn make_folder(path: &Path) -> Result<(), StoreError> {
@@ -122,4 +150,25 @@ fn write_zeros(file: &File, from: u64, length: u64) -> std::io::Result<()> {
         done += part as u64;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_files_are_opened_and_nothing_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, fifo) = (dir.path().join("file"), dir.path().join("fifo"));
+        std::fs::write(&file, b"content").unwrap();
+        std::os::unix::fs::symlink(&file, dir.path().join("link")).unwrap();
+        assert_eq!(read_plain(&file).unwrap(), b"content");
+        assert_eq!(read_plain(&dir.path().join("link")).unwrap(), b"content");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        for other in [&fifo, Path::new("/dev/zero"), dir.path()] {
+            assert!(open_plain(other).unwrap_err().to_string().contains("remove it"), "{}", other.display());
+        }
+        assert_eq!(read_plain(&dir.path().join("none")).unwrap_err().kind(), ErrorKind::NotFound);
+    }
 }

@@ -76,8 +76,8 @@ impl DataFolder {
     pub fn open_as(path: &Path, kind: &str) -> Result<Self, FolderError> {
         let wanted = format!("{kind} {FORMAT}");
         let format = path.join("FORMAT");
-        let found = match std::fs::read_to_string(&format) {
-            Ok(text) => Some(text),
+        let found = match files::read_plain(&format) {
+            Ok(text) => Some(String::from_utf8_lossy(&text).into_owned()),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
             Err(e) => return Err(io(&format, e)),
         };
@@ -106,7 +106,7 @@ impl DataFolder {
 
     /// Whether another process holds the folder at this moment; for who would rather ask that process than wait for its end. Blocks.
     pub fn is_held(path: &Path) -> bool {
-        let file = OpenOptions::new().write(true).open(path.join("lock"));
+        let file = OpenOptions::new().write(true).custom_flags(files::NO_WAITING).open(path.join("lock"));
         file.is_ok_and(|file| {
             rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
                 == Err(rustix::io::Errno::WOULDBLOCK)
@@ -141,8 +141,9 @@ fn holds_others_files(path: &Path) -> Result<bool, FolderError> {
 /// only when the disk has answered what it was asked last: it is waited for a little.
 pub(crate) fn lock(path: &Path) -> Result<File, FolderError> {
     let name = path.join("lock");
-    let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&name);
-    let file = open.map_err(|e| io(&name, e))?;
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(0o600).custom_flags(files::NO_WAITING);
+    let file = options.open(&name).map_err(|e| io(&name, e))?;
     let mut tries = LOCK_TRIES;
     loop {
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {

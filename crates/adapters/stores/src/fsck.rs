@@ -1,6 +1,10 @@
 //! Checking a stopped node's journals byte by byte, without changing any.
 
 mod away;
+#[cfg(test)]
+mod away_tests;
+#[cfg(test)]
+mod chain_tests;
 mod index_check;
 mod log_check;
 #[cfg(test)]
@@ -11,10 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use truc_evidence::{Batch, Decision, Proof, StoreError, StoredRecord};
+use truc_evidence::{Batch, ClassMonth, Decision, Decisions, Proof, StoreError, StoredRecord};
 use truc_log::NoteKey;
 use truc_message::{Header, manifest};
-use truc_model::Digest;
+use truc_model::{Digest, MessageId, Timestamp};
 
 use self::away::buried;
 use self::index_check::IndexCheck;
@@ -60,6 +64,10 @@ pub struct FsckReport {
     pub bodies: u64,
     /// Bodies that lie in the archive and were not read.
     pub bodies_away: u64,
+    /// So many records, from the first on, lie in the archive and were not read.
+    pub not_read: u64,
+    /// Classes and months of which an expiry was begun and not ended; the next start ends it.
+    pub expiring: Vec<String>,
     /// Artifacts read.
     pub artifacts: u64,
     /// Proofs read.
@@ -74,6 +82,9 @@ pub struct FsckReport {
     pub anchored: u64,
     /// Who saw them.
     pub anchored_by: Option<String>,
+    /// So many records, from the first on, up to the last of which everything in the journal, counted or not, is what a batch's head or one from
+    /// outside says; 0 when none says it.
+    pub chained: u64,
     /// The first record that is not as it was, or is missing, as far as that can be told.
     pub first_affected: Option<u64>,
     /// Ends of segments that were never acknowledged, left by an unclean stop; no problem.
@@ -93,10 +104,15 @@ pub struct OutsideHead {
     pub size: u64,
     /// Root of the tree over them.
     pub root: Digest,
+    /// What it says of the journal's hash chain; older heads say nothing.
+    pub chain: Option<Digest>,
 }
 
 /// Reads what a batch's token is over.
 pub type ImprintOf<'a> = &'a dyn Fn(&Batch) -> Result<Digest, String>;
+
+/// When the bodies of a class and month expire; never, where there is no time.
+pub type Expires<'a> = &'a dyn Fn(&ClassMonth) -> Option<Timestamp>;
 
 /// Is shown the bytes of an artifact.
 pub type Look<'a> = &'a dyn Fn(&[u8]);
@@ -112,6 +128,8 @@ pub struct FsckOptions<'a> {
     pub imprint: Option<ImprintOf<'a>>,
     /// Heads from outside; those of other logs than the one in force are passed over.
     pub heads: Vec<OutsideHead>,
+    /// Without it an expiry that was begun is believed to have been due.
+    pub expires: Option<Expires<'a>>,
     /// Segments that lie there are read too.
     pub archive: Option<ArchiveReader>,
     /// Is shown every artifact of the journal of evidence, before any token is asked about.
@@ -152,14 +170,23 @@ pub fn fsck_with(path: &Path, options: &FsckOptions<'_>) -> Result<FsckReport, S
         index: None,
         archived: false,
         end: None,
+        chain: None,
+        decisions: Vec::new(),
+        decided: Ok(0),
         gone: BTreeMap::new(),
+        gone_of: Vec::new(),
+        holds: Vec::new(),
         away: BTreeMap::new(),
         buried: BTreeSet::new(),
         log_keys: &options.log_keys,
+        expires: options.expires,
         artifact: options.artifact,
         failed: None,
     };
-    for stem in scan::stems(&dir)? {
+    // A journal of which nothing is left is judged like any other. Decisions first: the evidence speaks of them.
+    let mut stems: BTreeSet<String> = scan::stems(&dir)?.into_iter().collect();
+    stems.extend([crate::decisions::STEM.to_owned(), STEM.to_owned()]);
+    for stem in stems {
         check.known.clear();
         let with_log = stem == STEM && options.keys.is_some();
         if with_log {
@@ -194,13 +221,24 @@ struct Check<'a> {
     archived: bool,
     /// The end of the last frame read.
     end: Option<Place>,
+    /// The chain after that frame, as far as it is known.
+    chain: Option<Digest>,
+    /// The chain after each decision.
+    decisions: Vec<Option<Digest>>,
+    /// So many decisions are those that the evidence speaks of; an error once they are not.
+    decided: Result<u64, ()>,
     /// Bodies that are not there, by class and month: the first record that names one, and where it lies.
     gone: BTreeMap<(String, u32), (u64, PathBuf, u64)>,
+    /// The records of those bodies, by request.
+    gone_of: Vec<(MessageId, u64)>,
+    /// What was held and released.
+    holds: Vec<Proof>,
     /// Body segments of which only a stub is here, by path: the first record with a body there, and where it lies.
     away: BTreeMap<PathBuf, (u64, PathBuf, u64)>,
     /// Classes and months that a tombstone speaks of.
     buried: BTreeSet<(String, u32)>,
     log_keys: &'a [NoteKey],
+    expires: Option<Expires<'a>>,
     artifact: Option<Look<'a>>,
     /// What keeps the check itself from going on.
     failed: Option<StoreError>,
@@ -233,6 +271,9 @@ impl Check<'_> {
         if self.archive.is_some() {
             self.add_archived(dir, stem, &mut segments)?;
         }
+        if segments.is_empty() && stem == STEM {
+            self.all_away(dir)?;
+        }
         let first = segments.first().filter(|s| s.header.first != 0 || s.header.chain != seed(stem));
         if let (Some(first), Some(log)) = (first, &mut self.log)
             && !log.begin_at(first.header.first)?
@@ -246,6 +287,9 @@ impl Check<'_> {
             self.problem(&first.path, 0, what);
         }
         self.archived = first.is_some();
+        if let Some(first) = first.filter(|_| self.log.is_some()) {
+            self.report.not_read = first.header.first;
+        }
         for (i, segment) in segments.iter().enumerate() {
             self.segment(stem, segment, segments.get(i + 1))?;
         }
@@ -261,6 +305,7 @@ impl Check<'_> {
     /// What can be said only when all of the journal of evidence was read.
     fn ended(&mut self, folder: &Path) {
         if let Some(index) = self.index.take()
+            && index.reaches.sequence > self.report.not_read
             && self.end.is_none_or(|end| index.reaches.place > end)
         {
             let record = index.reaches.sequence;
@@ -271,16 +316,22 @@ impl Check<'_> {
         }
         self.stubs(folder);
         for ((class, month), (record, path, offset)) in std::mem::take(&mut self.gone) {
-            // An expiry that was begun is ended at the next start.
-            let month_folder = folder.join("bodies").join(&class).join(format!("{month:06}"));
-            let begun = month_folder.join(crate::keeping::PLAN).exists();
-            if !begun && !self.buried.contains(&(class.clone(), month)) {
-                let what = format!(
-                    "record {record}: the bodies of {class} {month:06} are gone, and no tombstone says why"
-                );
-                self.problem(&path, offset, what);
+            if self.buried.contains(&(class.clone(), month)) {
+                continue;
+            }
+            match self.begun(folder, &class, month) {
+                // It is ended at the next start.
+                Ok(true) => self.report.expiring.push(format!("{class}/{month:06}")),
+                Ok(false) => {
+                    let what = format!(
+                        "record {record}: the bodies of {class} {month:06} are gone, and no tombstone says why"
+                    );
+                    self.problem(&path, offset, what);
+                }
+                Err((plan, what)) => self.problem(&plan, 0, what),
             }
         }
+        self.held(folder);
     }
 
     fn segment(&mut self, stem: &str, segment: &Segment, next: Option<&Segment>) -> Result<(), StoreError> {
@@ -312,6 +363,7 @@ impl Check<'_> {
                 at.chain = at.chain.map(|c| next_chain(c, frame.bytes));
                 let end = (offset + frame.bytes.len()) as u64;
                 self.end = Some(Place { segment: segment.id, offset: end });
+                self.chain = at.chain;
                 self.step(stem, segment, offset as u64, &frame, &mut at);
                 offset += frame.bytes.len();
                 continue;
@@ -355,7 +407,14 @@ impl Check<'_> {
         at.sequence += u64::from(frame.kind.counts());
         match frame.kind {
             FrameType::Record => self.report.records += 1,
-            FrameType::Decision => self.report.decisions += 1,
+            FrameType::Decision => {
+                self.report.decisions += 1;
+                if stem == crate::decisions::STEM {
+                    let number = usize::try_from(at.sequence).unwrap_or(usize::MAX);
+                    self.decisions.resize(number.max(self.decisions.len()), None);
+                    self.decisions.last_mut().iter_mut().for_each(|last| **last = at.chain);
+                }
+            }
             FrameType::Artifact => self.report.artifacts += 1,
             FrameType::Proof => self.report.proofs += 1,
             FrameType::Body => {}
@@ -412,9 +471,10 @@ impl Check<'_> {
                 let (record, body) =
                     decode(frame.sequence, content).ok_or("a record of an unknown format")?;
                 let found = index.map_or(Ok(()), |index| index.record(record.sequence, place));
+                let told = (record.local.at, self.chain);
                 if let Some(log) = &mut self.log
                     && let Err(error) =
-                        log.record(record.sequence, record.leaf().hash, group_of(&record), record.local.at)
+                        log.record(record.sequence, record.leaf().hash, group_of(&record), told)
                 {
                     self.failed = Some(error);
                 }
@@ -433,8 +493,41 @@ impl Check<'_> {
                 Ok(of) => drop(self.buried.insert(of)),
                 Err(what) => self.problem(&segment.path, place.offset, what),
             },
-            Proof::Status(_) | Proof::Acknowledged(_) | Proof::Hold(_) | Proof::Release(_) => {}
+            Proof::Decisions(said) => {
+                if let Err(what) = self.decided(&said) {
+                    self.problem(&segment.path, place.offset, what);
+                }
+            }
+            hold @ (Proof::Hold(_) | Proof::Release(_)) => self.holds.push(hold),
+            Proof::Status(_) | Proof::Acknowledged(_) => {}
         }
+    }
+
+    /// Compares the journal of decisions with what the evidence says of it. Said once: later ones would say the same.
+    fn decided(&mut self, said: &Decisions) -> Result<(), String> {
+        let Ok(known) = self.decided else { return Ok(()) };
+        let there = self.decisions.len() as u64;
+        let last = said.next.checked_sub(1).and_then(|last| usize::try_from(last).ok());
+        let chain = last.and_then(|last| self.decisions.get(last).copied());
+        let what = match chain {
+            None => format!(
+                "the journal of decisions has {there}, and this says that there were {}: decision {there} and later ones are missing",
+                said.next
+            ),
+            Some(chain) if chain == Some(said.chain) => {
+                self.decided = Ok(known.max(said.next));
+                return Ok(());
+            }
+            // What could not be read is told already.
+            Some(None) => return Ok(()),
+            Some(_) => format!(
+                "the journal of decisions is another than this says: among the decisions {} to {} one was changed, removed or added",
+                known.min(said.next - 1),
+                said.next - 1
+            ),
+        };
+        self.decided = Err(());
+        Err(what)
     }
 
     fn record(
@@ -462,14 +555,28 @@ impl Check<'_> {
         if let (None, BodyRef::At { class, month, .. }) = (&bytes, body) {
             let first = (record.sequence, segment.path.clone(), place.offset);
             self.gone.entry((class.clone(), month.0)).or_insert(first);
+            self.gone_of.push((record.local.request, record.sequence));
         }
         let Some(kind) = record.kind.message_kind() else {
             return Ok(());
         };
         let header = Header::parse(&record.header).map_err(|e| format!("record {}: {e}", record.sequence))?;
-        let Some(bytes) = bytes else { return Ok(()) };
-        let manifest = manifest::write(kind, header.id, Digest::of(&record.header), Digest::of(&bytes));
-        if Digest::of(&manifest) == record.manifest_digest {
+        // Of a body that has expired the record still says what it was.
+        let bytes = bytes.map(|bytes| Digest::of(&bytes));
+        let Some(body) = bytes.or(record.body_digest) else {
+            // Who never kept the body kept the manifest.
+            let kept =
+                self.known.contains(&record.manifest_digest) || self.known_before(&record.manifest_digest);
+            return if kept {
+                Ok(())
+            } else {
+                Err(format!("record {}: neither its body nor its manifest is here", record.sequence))
+            };
+        };
+        let manifest = manifest::write(kind, header.id, Digest::of(&record.header), body);
+        if Digest::of(&manifest) == record.manifest_digest
+            && record.body_digest.is_none_or(|said| said == body)
+        {
             Ok(())
         } else {
             Err(format!("record {}: header and body do not give its manifest digest", record.sequence))

@@ -89,7 +89,7 @@ fn load(path: &Path) -> Result<LogView, HeadStoreError> {
     if length > FILE_LIMIT {
         return Err(failed(path, "longer than the heads of any log"));
     }
-    let bytes = std::fs::read(path).map_err(|e| failed(path, e))?;
+    let bytes = crate::files::read_plain(path).map_err(|e| failed(path, e))?;
     let view: LogView = serde_json::from_slice(&bytes).map_err(|e| failed(path, e))?;
     if view.v == 1 { Ok(view) } else { Err(failed(path, format!("of format {}", view.v))) }
 }
@@ -166,6 +166,8 @@ mod tests {
         std::fs::write(folder.join("torn.tmp"), b"{\"v\":1").unwrap();
         truc_log::contract::head_store_reopened(&HeadFolder::open(&folder).unwrap()).await.unwrap();
         assert!(!folder.join("torn.tmp").exists());
+        let other = HeadFolder::open(&place.path().join("others")).unwrap();
+        truc_log::contract::head_store_chains(&other, &signer).await.unwrap();
     }
 
     #[tokio::test]

@@ -32,7 +32,7 @@ pub use archive::{
 pub use decisions::{Audited, DecisionJournal};
 pub use evidence::EvidenceJournal;
 pub use folder::{DataFolder, FolderError};
-pub use fsck::{FsckOptions, FsckReport, ImprintOf, Look, OutsideHead, Problem, fsck, fsck_with};
+pub use fsck::{Expires, FsckOptions, FsckReport, ImprintOf, Look, OutsideHead, Problem, fsck, fsck_with};
 pub use heads::HeadFolder;
 pub use keeping::{ArchiveReader, archived_anything};
 pub use keys::{RecordKey, RecordKeys};

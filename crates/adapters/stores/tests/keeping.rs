@@ -137,6 +137,13 @@ impl Ground {
         all
     }
 
+    async fn all_of(&self, store: &EvidenceJournal) {
+        for sequence in 0..self.records {
+            let body = store.body(sequence).await.unwrap();
+            assert_eq!(body, Some(Bytes::from(crate::body(sequence / 2))), "body {sequence}");
+        }
+    }
+
     fn segments(&self) -> Vec<String> {
         let mut found = Vec::new();
         for folder in ["journal", "bodies/default/202611"] {
@@ -278,4 +285,89 @@ async fn bodies_expire_and_held_ones_do_not() {
     ground.all_is_there(&store, false).await;
     assert_eq!(std::fs::read_dir(ground.folder().join("holds")).unwrap().count(), 0);
     assert_eq!(store.list(Query::default()).await.unwrap().exchanges.len() as u64, EXCHANGES);
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+impl Ground {
+    /// What `kill -9` would leave of it now.
+    fn killed(&self) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        copy(self.folder(), dir.path());
+        let (archive, clock) = (Arc::clone(&self.archive), Arc::clone(&self.clock));
+        Self { dir, archive, clock, records: self.records }
+    }
+}
+
+/// Nothing that was made from a segment is still on its way to the disk when the segment makes way for its copy.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_after_moving_needs_nothing_from_the_archive() {
+    let ground = Ground::new().await;
+    let store = ground.open().await;
+    ground.keeper(&store).move_closed().await.unwrap();
+    let killed = ground.killed();
+    assert!(killed.segments().len() < 4, "{:?}", killed.segments());
+    killed.archive.always(Some(ArchiveFault::Away));
+    let again = killed.open().await;
+    assert_eq!(again.marks().await.unwrap(), store.marks().await.unwrap());
+    assert_eq!(again.disk().await.unwrap().records, killed.records);
+    drop(again);
+    assert_eq!(killed.fsck(false).await.problems, []);
+}
+
+/// The room that a journal takes in advance is no content: it does not stay, and goes into no archive.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_node_had_taken_and_not_written_is_given_back() {
+    let mut ground = Ground::new().await;
+    let options = JournalOptions::default().spare(0).archive(ground.reader());
+    let folder = ground.folder().to_owned();
+    let opened = tokio::task::spawn_blocking(move || EvidenceJournal::open(&folder, Arc::new(Keys), options));
+    let store = opened.await.unwrap().unwrap();
+    for number in EXCHANGES..EXCHANGES + 2 {
+        let sample = Sample::new(number).unwrap();
+        for record in [sample.request(&body(number)).unwrap(), sample.response(&body(number)).unwrap()] {
+            store.append(record, None).await.unwrap();
+        }
+    }
+    ground.records += 4;
+    let killed = ground.killed();
+    // Made, and the power went before it got a header.
+    let never_used = killed.folder().join("bodies/default/202611/00000099.seg");
+    std::fs::write(&never_used, vec![0; 8 << 20]).unwrap();
+    let lengths = || {
+        let files = killed.segments().into_iter();
+        let path = |name: String| match name.starts_with("evidence") {
+            true => killed.folder().join("journal").join(name),
+            false => killed.folder().join("bodies/default/202611").join(name),
+        };
+        files.map(|name| std::fs::metadata(path(name)).unwrap().len()).collect::<Vec<_>>()
+    };
+    assert_eq!(lengths().iter().filter(|length| **length >= 8 << 20).count(), 3, "{:?}", lengths());
+    let store = killed.open().await;
+    assert!(lengths().iter().all(|length| *length < 100 << 10), "{:?}", lengths());
+    let disk = store.disk().await.unwrap();
+    assert!(disk.journal + disk.bodies < 1 << 20, "{disk:?}");
+    killed.all_of(&store).await;
+    killed.keeper(&store).move_closed().await.unwrap();
+    let objects = killed.archive.objects();
+    assert!(objects.len() > 8 && objects.values().all(|object| object.len() < 100 << 10));
+    assert!(never_used.exists(), "nobody needs it in the archive");
+    killed.all_of(&store).await;
+    killed.keeper(&store).move_closed().await.unwrap();
+    drop(store);
+    for archive in [false, true] {
+        assert_eq!(killed.fsck(archive).await.problems, [], "with the archive: {archive}");
+    }
+    killed.all_of(&*killed.open().await).await;
 }

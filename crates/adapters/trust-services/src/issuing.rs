@@ -14,14 +14,12 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::ClientConfig;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use truc_directory::Usage;
 use truc_model::Fingerprint;
+use truc_pinning::Pinned;
 use truc_trust::{Certificate, CertificateRequest};
 
 use crate::http_client::with_causes;
@@ -216,63 +214,19 @@ fn check(url: &str, has_pin: bool) -> Result<(), &'static str> {
     }
 }
 
+fn not_pinned(shown: Fingerprint) -> rustls::Error {
+    rustls::Error::General(format!("it shows certificate {shown}, which is not the pinned one"))
+}
+
+/// Without a pin nothing is trusted.
 fn pinned(pin: Option<Fingerprint>) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = Pinned { pin, provider: Arc::clone(&provider) };
+    let verifier = Pinned::new(pin, not_pinned, Arc::clone(&provider));
     Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth())
-}
-
-/// Trusts exactly one certificate: neither name nor dates nor issuer count, since the operator has pinned the certificate itself. Without a pin
-/// nothing is trusted.
-#[derive(Debug)]
-struct Pinned {
-    pin: Option<Fingerprint>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let shown = Fingerprint::of(end_entity);
-        if self.pin == Some(shown) {
-            return Ok(ServerCertVerified::assertion());
-        }
-        Err(rustls::Error::General(format!("it shows certificate {shown}, which is not the pinned one")))
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 #[cfg(test)]

@@ -157,7 +157,10 @@ fn not_witnessed(error: WitnessError) -> AdminFault {
         WitnessError::Own(_) | WitnessError::Heads(_) => AdminCode::Internal,
         WitnessError::Unknown(_) => AdminCode::NotFound,
         // Somebody else does not answer, or not as it should.
-        WitnessError::Link(_) | WitnessError::Registry(_) | WitnessError::NoHead(..) => AdminCode::Busy,
+        WitnessError::Away { .. }
+        | WitnessError::Link(_)
+        | WitnessError::Registry(_)
+        | WitnessError::NoHead(..) => AdminCode::Busy,
     };
     AdminFault::new(code, error.to_string())
 }

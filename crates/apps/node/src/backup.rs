@@ -61,16 +61,18 @@ fn collect(
     let mut all = Collection::new(base)?;
     all.file(&config.path)?;
     all.file(&data.join("FORMAT"))?;
-    // In the order in which they may run ahead of each other: the cache is never ahead of the decision that saw its head, and
-    // no record names a body or a key that is not there.
+    // In the order in which they may run ahead of each other: the cache is never ahead of the decision that saw its head, the evidence
+    // never speaks of decisions that are not there, and no record names a body or a key that is not there.
     let directory = data.join("directory");
     all.file_if_there(&directory.join("head.json"))?;
     let head = head_number(&directory.join("head.json"))?;
-    let left_out: &[&str] = if evidence { &[] } else { &[EVIDENCE] };
-    if !all.journals_of(data, left_out)?.iter().any(|stem| stem == EVIDENCE) {
+    if evidence {
+        all.journal(data, EVIDENCE)?;
+    } else {
         // Where it stands is worth knowing even so.
         all.journal_end(data, EVIDENCE)?;
     }
+    all.journals_of(data, &[EVIDENCE])?;
     if evidence {
         all.folder(&data.join("bodies"))?;
         all.folder(&data.join("holds"))?;

@@ -1,5 +1,6 @@
 //! The node's decisions: rights, services, and the highest directory seen; each durable before it counts (design §5).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -10,7 +11,7 @@ use truc_directory::HeadRef;
 use truc_directory_sync::HighestSeen;
 use truc_evidence::{Decision, DecisionLog};
 use truc_model::{Clock, SubsystemId, Timestamp};
-use truc_policy::{Policy, PolicyEvent};
+use truc_policy::{BodyClass, Policy, PolicyEvent};
 
 use crate::error::NodeError;
 use crate::log_head::{LOG_OPENED, OldHead, OpenedLog};
@@ -28,6 +29,8 @@ pub(crate) struct Desk {
     highest: Mutex<Option<HeadRef>>,
     /// When this node last began anew from a backup.
     restored: Option<Timestamp>,
+    /// The retention classes that the node declares.
+    declared: Arc<BTreeSet<BodyClass>>,
     /// The log that it began then.
     new_log: Option<String>,
     /// The same, once it was said where the old one stood.
@@ -85,9 +88,17 @@ impl Desk {
             one_at_a_time: Mutex::default(),
             highest: Mutex::new(highest),
             restored,
+            declared: Arc::default(),
             opened_log: Mutex::new(opened_log.filter(|opened| new_log.as_ref() == Some(&opened.log))),
             new_log,
         })
+    }
+
+    /// From now on no service may name another retention class than these and `default`, unless it did before.
+    #[must_use]
+    pub(crate) fn declaring(mut self, classes: impl IntoIterator<Item = BodyClass>) -> Self {
+        self.declared = Arc::new(classes.into_iter().collect());
+        self
     }
 
     /// The log that this node began when it was restored last, with whether its beginning was said already; `None` for a node
@@ -111,6 +122,11 @@ impl Desk {
         Ok(opened)
     }
 
+    /// The journal of all decisions.
+    pub(crate) const fn decisions(&self) -> &Arc<dyn DecisionLog> {
+        &self.log
+    }
+
     /// When this node last began anew from a backup, if it ever did.
     pub(crate) const fn restored(&self) -> Option<Timestamp> {
         self.restored
@@ -125,11 +141,12 @@ impl Desk {
     /// entry, however much it changes. Returns what was decided; `None` when `make` found nothing to decide.
     pub(crate) async fn decide(&self, make: Decide, actor: &str) -> Result<Option<PolicyEvent>, AdminFault> {
         let _turn = self.one_at_a_time.lock().await;
-        let policy = self.policy.load_full();
+        let (policy, declared) = (self.policy.load_full(), Arc::clone(&self.declared));
         // A whole node's policy may take a while to compare.
         let made = tokio::task::spawn_blocking(move || {
             let Some(event) = make(&policy)? else { return Ok(None) };
             let next = policy.apply(&event)?;
+            next.check_classes(&policy, &declared)?;
             Ok::<_, AdminFault>(Some((event, next)))
         });
         let made = made.await.map_err(|e| AdminFault::new(AdminCode::Internal, e.to_string()))?;

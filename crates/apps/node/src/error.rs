@@ -65,12 +65,12 @@ pub enum NodeError {
     #[error(transparent)]
     Spool(#[from] truc_message::SpoolError),
     /// A journal cannot be opened or read.
-    #[error("{what}: {source}")]
+    #[error("{what}: {why}")]
     Store {
         /// Which journal.
         what: &'static str,
-        /// Why.
-        source: truc_evidence::StoreError,
+        /// Why; told in this sentence, so that a chain of causes does not say it again.
+        why: truc_evidence::StoreError,
     },
     /// The log's key cannot be used.
     #[error("the log: {0}")]
@@ -116,6 +116,6 @@ impl NodeError {
         Self::File { path: path.to_owned(), reason: reason.to_string() }
     }
     pub(crate) const fn store(what: &'static str) -> impl Fn(truc_evidence::StoreError) -> Self {
-        move |source| Self::Store { what, source }
+        move |why| Self::Store { what, why }
     }
 }

@@ -1,11 +1,12 @@
 //! Wires the keeper (`docs/evidence.md` §6): the archive, the classes, the space of the disk, and what operators ask of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -13,15 +14,20 @@ use truc_admin::{
     AdminCode, AdminFault, DiskView, HoldAnswer, HoldRelease, HoldView, KeepingView, MonthView, NewHold,
 };
 use truc_archives::{FolderArchive, OpenError, S3Archive};
-use truc_evidence::{ArchiveStore, EvidenceStore, Hold, ProofStore, Retention, SegmentStore, StoreError};
+use truc_evidence::{
+    ArchiveStore, BodyClass, EvidenceStore, Hold, ProofStore, Retention, SegmentStore, StoreError,
+};
 use truc_keeping::{Keeper, KeeperState, KeepingError, NoteSigner, Threshold};
 use truc_model::Clock;
+use truc_policy::Policy;
 use truc_stores::{ArchiveReader, JournalOptions};
 
 use crate::config::{ArchiveSettings, KeepingSettings, NodeConfig};
 use crate::error::NodeError;
 use crate::log_head::OwnLog;
 
+/// Records younger than this stay here whatever the archive does: more than requests are remembered for, and stay open.
+const YOUNG: Duration = Duration::from_secs(3600);
 /// How often the disk is looked at.
 const LOOK: Duration = Duration::from_secs(30);
 
@@ -96,7 +102,7 @@ impl Parts<'_> {
         let classes = self.settings.retention.clone();
         let keeper = Keeper::new(self.segments, self.evidence, self.proofs, notes, self.clock, classes);
         Arc::new(match self.archive {
-            Some(archive) => keeper.with_archive(archive),
+            Some(archive) => keeper.with_archive(archive).leaving(YOUNG),
             None => keeper,
         })
     }
@@ -107,11 +113,54 @@ impl Parts<'_> {
 pub(crate) struct KeepingWatch {
     keeper: Option<Arc<Keeper>>,
     low: Arc<AtomicBool>,
+    /// Who names retention classes.
+    named: Option<Named>,
+}
+
+/// The services, and what `[evidence] consumer-retention` says.
+#[derive(Clone)]
+struct Named {
+    policy: Arc<ArcSwap<Policy>>,
+    consumer: BodyClass,
+}
+
+/// So many services are named of one class.
+const TOLD: usize = 5;
+
+impl Named {
+    /// One sentence for each class that is named and not in `declared`.
+    fn undeclared(&self, declared: &BTreeSet<BodyClass>) -> Vec<String> {
+        let classes = self.policy.load().undeclared_classes(declared).into_iter();
+        let mut classes: BTreeMap<BodyClass, Vec<String>> = classes
+            .map(|(class, ids)| (class, ids.iter().map(|id| format!("service {id}")).collect()))
+            .collect();
+        if self.consumer != BodyClass::default() && !declared.contains(&self.consumer) {
+            let named = classes.entry(self.consumer.clone()).or_default();
+            named.insert(0, "[evidence] consumer-retention".to_owned());
+        }
+        let sentence = |(class, by): (BodyClass, Vec<String>)| {
+            let more = by.len().saturating_sub(TOLD);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let by = by.into_iter().take(TOLD).collect::<Vec<_>>().join(", ");
+            format!(
+                "the retention class \"{class}\" is not declared in node.toml, so its bodies are kept for ever; add [[evidence.retention]] \
+                 for it, or name another; named by {by}{more}"
+            )
+        };
+        classes.into_iter().map(sentence).collect()
+    }
 }
 
 impl KeepingWatch {
-    pub(crate) fn of(keeper: Arc<Keeper>) -> Self {
-        Self { keeper: Some(keeper), low: Arc::default() }
+    /// `consumer` is the class of the consumer's half.
+    pub(crate) fn of(keeper: Arc<Keeper>, policy: Arc<ArcSwap<Policy>>, consumer: BodyClass) -> Self {
+        Self { keeper: Some(keeper), low: Arc::default(), named: Some(Named { policy, consumer }) }
+    }
+
+    /// Retention classes that are named and not declared, one sentence each.
+    fn undeclared(&self) -> Vec<String> {
+        let Some((keeper, named)) = self.keeper.as_ref().zip(self.named.as_ref()) else { return Vec::new() };
+        named.undeclared(&keeper.classes().keys().cloned().collect())
     }
 
     /// The keeper's own words.
@@ -127,11 +176,14 @@ impl KeepingWatch {
     /// What an operator should look at.
     pub(crate) fn alarms(&self) -> Vec<String> {
         let low = self.low().then(|| "the data folder's disk is nearly full".to_owned());
-        low.into_iter().chain(self.state().and_then(|state| state.failing)).collect()
+        low.into_iter().chain(self.state().and_then(|state| state.failing)).chain(self.undeclared()).collect()
     }
 
-    /// Looks at the disk of `folder` until `shutdown`.
+    /// Tells what is not declared, then looks at the disk of `folder` until `shutdown`.
     pub(crate) async fn run(self, folder: PathBuf, alarm: Threshold, shutdown: CancellationToken) {
+        for why in self.undeclared() {
+            tracing::warn!(why, "bodies are kept for ever");
+        }
         loop {
             let place = folder.clone();
             let asked = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&place)).await;
@@ -161,6 +213,8 @@ fn fault(error: KeepingError) -> AdminFault {
         KeepingError::Note(_)
         | KeepingError::Plan(_)
         | KeepingError::Early(_)
+        | KeepingError::HeldLost(..)
+        | KeepingError::KeyLost(_)
         | KeepingError::NoArchive(_) => AdminCode::Internal,
     };
     AdminFault::new(code, error.to_string())
@@ -198,7 +252,7 @@ pub(crate) async fn state(keeper: &Keeper) -> Result<KeepingView, AdminFault> {
 /// What is kept where, as far as a folder tells.
 pub(crate) async fn view(
     segments: &dyn SegmentStore,
-    classes: &BTreeMap<truc_evidence::BodyClass, Retention>,
+    classes: &BTreeMap<BodyClass, Retention>,
 ) -> Result<KeepingView, StoreError> {
     let months = segments.class_months().await?.into_iter().map(|state| {
         let retention = classes.get(&state.of.class);
@@ -224,4 +278,36 @@ pub(crate) async fn view(
         records: disk.records,
     };
     Ok(KeepingView { months, disk, waiting: 0, failing: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use truc_policy::{PolicyEvent, ServiceDefinition};
+
+    use super::*;
+
+    #[test]
+    fn a_class_that_nobody_declares_is_told_with_who_names_it() {
+        let mut policy = Policy::empty(["VN/GOV/G01/csdl".parse().unwrap()]);
+        for n in 0..7 {
+            let id = format!("VN/GOV/G01/csdl/s{n}").parse().unwrap();
+            let mut service = ServiceDefinition::rest(id, "http://127.0.0.1:9000".parse().unwrap());
+            service.evidence.retention = if n == 6 { "ngan" } else { "ho-tich" }.parse().unwrap();
+            policy = policy.apply(&PolicyEvent::ServiceAdded(service)).unwrap();
+        }
+        let policy = Arc::new(ArcSwap::from_pointee(policy));
+        let named =
+            |consumer: &str| Named { policy: Arc::clone(&policy), consumer: consumer.parse().unwrap() };
+        let declared = |classes: &[&str]| classes.iter().map(|class| class.parse().unwrap()).collect();
+        assert_eq!(named("default").undeclared(&declared(&["ho-tich", "ngan"])), Vec::<String>::new());
+        let told = named("default").undeclared(&declared(&["ngan"]));
+        assert_eq!(told.len(), 1);
+        assert!(
+            told[0].contains("\"ho-tich\"") && told[0].contains("service VN/GOV/G01/csdl/s0"),
+            "{told:?}"
+        );
+        assert!(told[0].ends_with("s4 and 1 more"), "{told:?}");
+        let told = named("rieng").undeclared(&declared(&["ngan", "ho-tich"]));
+        assert!(told.len() == 1 && told[0].contains("[evidence] consumer-retention"), "{told:?}");
+    }
 }

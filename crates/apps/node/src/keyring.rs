@@ -171,6 +171,7 @@ pub(crate) fn auth_key(
     store.pkcs8(label).ok_or_else(|| NodeError::NoKey(label.clone()))
 }
 
+/// A member's part of its keys' names. A code may look like another one's spelling (`A-B`, `A.2d.B`): a configuration with both is refused.
 pub(crate) fn dashed(member: &MemberId) -> String {
     // A key label has fewer characters than an identifier: what it cannot hold is written as its code point.
     let mut out = String::new();

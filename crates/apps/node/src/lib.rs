@@ -32,6 +32,7 @@ mod time_stamping;
 mod token_check;
 mod upkeep;
 mod witness;
+mod witnessed;
 
 pub use backup::backup;
 pub use doors::Addresses;
@@ -40,3 +41,4 @@ pub use init::{InitOptions, Initialised, init};
 pub use keyring::{Keyring, open_keyring, rotate_keys};
 pub use restore::{Restoration, RestoredNode, restore};
 pub use run::run;
+pub use witnessed::witnessed;

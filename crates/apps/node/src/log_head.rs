@@ -7,9 +7,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use truc_directory::Anchor;
 use truc_directory_sync::WitnessClient;
-use truc_evidence::{ProofStore, StoreError};
+use truc_evidence::{DecisionLog, Decisions, Proof, ProofStore, StoreError};
 use truc_keys::{KeyLabel, Signer};
-use truc_log::{Checkpoint, Head, HeadError, NoteError, NoteKey, RESTORED_FROM, SignedNote, log_origin};
+use truc_log::{
+    Checkpoint, Head, HeadError, NoteError, NoteKey, RESTORED_FROM, SignedNote, chain_line, log_origin,
+};
 use truc_model::{Digest, NodeId};
 
 use crate::config::NodeConfig;
@@ -82,21 +84,20 @@ impl LogSigner {
         &self.key
     }
 
-    /// The signed head of `size` records under `root`, as text: always the same for the same two.
+    /// The signed head of `size` records under `root`, with the `chain` of the journal after them; its text is always the same for the same
+    /// three.
     ///
     /// # Errors
     /// [`HeadError`] when the key store does not sign.
-    pub(crate) async fn sign(&self, size: u64, root: Digest) -> Result<String, HeadError> {
-        Ok(self.head(size, root).await?.note().to_string())
-    }
-
-    /// As [`Self::sign`], not yet written as text.
-    ///
-    /// # Errors
-    /// [`HeadError`] when the key store does not sign.
-    pub(crate) async fn head(&self, size: u64, root: Digest) -> Result<Head, HeadError> {
+    pub(crate) async fn head(
+        &self,
+        size: u64,
+        root: Digest,
+        chain: Option<Digest>,
+    ) -> Result<Head, HeadError> {
         let origin = self.key.name().to_owned();
-        let checkpoint = Checkpoint { origin, size, root, extensions: self.extensions.clone() };
+        let extensions = self.extensions.iter().cloned().chain(chain.map(chain_line)).collect();
+        let checkpoint = Checkpoint { origin, size, root, extensions };
         Head::sign(checkpoint, self.signer.as_ref(), &self.label).await
     }
 
@@ -124,13 +125,20 @@ pub(crate) enum LogError {
 pub(crate) struct OwnLog {
     proofs: Arc<dyn ProofStore>,
     signer: LogSigner,
+    decisions: Arc<dyn DecisionLog>,
+    /// What the evidence says of the decisions since this start.
+    covered: Mutex<Option<Decisions>>,
     /// The head signed last: asked for again it is not signed again.
     last: Mutex<Option<Head>>,
 }
 
 impl OwnLog {
-    pub(crate) fn new(proofs: Arc<dyn ProofStore>, signer: LogSigner) -> Self {
-        Self { proofs, signer, last: Mutex::default() }
+    pub(crate) fn new(
+        proofs: Arc<dyn ProofStore>,
+        signer: LogSigner,
+        decisions: Arc<dyn DecisionLog>,
+    ) -> Self {
+        Self { proofs, signer, decisions, covered: Mutex::default(), last: Mutex::default() }
     }
 
     /// Who signs for it.
@@ -158,13 +166,39 @@ impl OwnLog {
     /// # Errors
     /// [`LogError`].
     pub(crate) async fn newest(&self) -> Result<Head, LogError> {
+        self.cover_decisions().await;
         let size = self.proofs.log_size().await?;
         if let Some(head) = self.remembered().as_ref().filter(|head| head.checkpoint().size == size) {
             return Ok(head.clone());
         }
-        let head = self.signer.head(size, self.proofs.root(size).await?).await?;
+        let head = self.at(size, self.proofs.root(size).await?).await?;
         *self.remembered() = Some(head.clone());
         Ok(head)
+    }
+
+    /// The head of `size` records, whose root is `root`; its text is always the same for the same size.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub(crate) async fn at(&self, size: u64, root: Digest) -> Result<Head, LogError> {
+        Ok(self.signer.head(size, root, self.proofs.chain(size).await?).await?)
+    }
+
+    /// Has the evidence say how far the decisions are, where it does not yet: heads speak of the evidence's chain, and so of theirs. That it
+    /// fails keeps no head back; it is tried again with the next one.
+    pub(crate) async fn cover_decisions(&self) {
+        let covering = async {
+            let Some(end) = self.decisions.end().await? else { return Ok(()) };
+            if *self.covered.lock().unwrap_or_else(PoisonError::into_inner) == Some(end) {
+                return Ok(());
+            }
+            self.proofs.prove(Proof::Decisions(end)).await?;
+            *self.covered.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+            Ok::<_, StoreError>(())
+        };
+        if let Err(error) = covering.await {
+            tracing::warn!(%error, "the evidence does not say yet how far the decisions are; it is tried again");
+        }
     }
 
     /// That the log of `to` records continues that of `from`; nothing where it does not have so many.
@@ -201,5 +235,8 @@ pub(crate) async fn own_log(
         }
     };
     let signer = Arc::clone(&keys.store) as Arc<dyn Signer>;
-    Ok(OwnLog::new(proofs, LogSigner::new(node, opened.as_ref(), signer, label.clone())?))
+    let signer = LogSigner::new(node, opened.as_ref(), signer, label.clone())?;
+    let log = OwnLog::new(proofs, signer, Arc::clone(desk.decisions()));
+    log.cover_decisions().await;
+    Ok(log)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use truc_admin::{HeadsDocument, KeepingView};
-use truc_evidence::{Batch, EvidenceStore, KeyedHash, ProofStore};
+use truc_evidence::{Batch, ClassMonth, EvidenceStore, KeyedHash, ProofStore};
 use truc_keys::Signer as _;
 use truc_keystores::{FileKeyStore, Passphrase};
 use truc_log::{Checkpoint, Head, NoteKey, log_origin};
@@ -87,7 +87,8 @@ pub fn fsck(
     must_be_there(config)?;
     let keys = open_keyring(config)?;
     let log_keys = log_keys(config, &keys)?;
-    let heads = heads.map_or_else(|| Ok(Vec::new()), |told| outside(config, told, &log_keys))?;
+    let Outside { heads, problems } =
+        heads.map_or_else(|| Ok(Outside::default()), |told| outside(config, told, &log_keys))?;
     let archive = if with_archive { keeping::archive(config)? } else { None };
     let archive = archive.zip(Handle::try_current().ok());
     let archive = archive.map(|(store, runtime)| ArchiveReader::new(store, runtime));
@@ -95,9 +96,21 @@ pub fn fsck(
     let (artifact, imprint) =
         (|bytes: &[u8]| authorities.look_into(bytes), |batch: &Batch| authorities.imprint(batch));
     let (artifact, imprint): (Option<Look<'_>>, ImprintOf<'_>) = (Some(&artifact), &imprint);
-    let options =
-        FsckOptions { keys: Some(&keys), log_keys, imprint: Some(imprint), heads, archive, artifact };
-    truc_stores::fsck_with(&config.data_folder, &options).map_err(NodeError::store("the journals"))
+    let classes = &config.evidence.keeping.retention;
+    let expires = |of: &ClassMonth| classes.get(&of.class).and_then(|kept| kept.expires(of.month));
+    let options = FsckOptions {
+        keys: Some(&keys),
+        log_keys,
+        imprint: Some(imprint),
+        heads,
+        archive,
+        artifact,
+        expires: Some(&expires),
+    };
+    let checked = truc_stores::fsck_with(&config.data_folder, &options);
+    let mut report = checked.map_err(NodeError::store("the journals"))?;
+    report.problems.extend(problems);
+    Ok(report)
 }
 
 /// The names of the node's logs, the one in force last, with the key that signs their heads.
@@ -115,30 +128,50 @@ fn log_keys(config: &NodeConfig, keys: &dyn RecordKeys) -> Result<Vec<NoteKey>, 
     named.collect::<Result<_, _>>().map_err(|e| NodeError::file(&config.data_folder, e.to_string()))
 }
 
+/// What others say of this node's logs.
+#[derive(Default)]
+struct Outside {
+    heads: Vec<OutsideHead>,
+    /// What cannot be compared, and should be.
+    problems: Vec<Problem>,
+}
+
 /// Every head that is told, each signed with the node's own key: nobody else can make one up.
-fn outside(
-    config: &NodeConfig,
-    told: &HeadsDocument,
-    keys: &[NoteKey],
-) -> Result<Vec<OutsideHead>, NodeError> {
-    let mut heads = Vec::new();
-    for (witness, log) in told.witnesses.iter().flat_map(|w| w.logs.iter().map(move |log| (&w.witness, log)))
-    {
-        let Some(key) = keys.iter().find(|key| key.name() == log.log) else { continue };
+fn outside(config: &NodeConfig, told: &HeadsDocument, keys: &[NoteKey]) -> Result<Outside, NodeError> {
+    let refused = |why: String| NodeError::file(&config.data_folder, why);
+    if told.node != config.node {
+        return Err(refused(format!(
+            "the heads given are of {}, and this is {}: take those of this node",
+            told.node, config.node
+        )));
+    }
+    let mut outside = Outside::default();
+    let mut problem = |what: String| {
+        outside.problems.push(Problem { path: config.data_folder.clone(), offset: 0, what });
+    };
+    let logs = || told.witnesses.iter().flat_map(|w| w.logs.iter().map(move |log| (&w.witness, log)));
+    if logs().next().is_none() {
+        problem("no witness told a head: nothing was compared with what others hold; gather the heads again".to_owned());
+    }
+    for (witness, log) in logs() {
+        let Some(key) = keys.iter().find(|key| key.name() == log.log) else {
+            problem(format!(
+                "{witness} holds heads of {}, a log that this node opened after a restore, and no decision here says so: decisions are missing, or the folder is an older one",
+                log.log
+            ));
+            continue;
+        };
         let alarms = log.alarms.iter().flat_map(|alarm| [&alarm.held, &alarm.shown]);
         for held in std::iter::once(&log.newest).chain(&log.days).chain(alarms) {
-            let head = Head::verify(&held.note, key).map_err(|why| {
-                NodeError::file(
-                    &config.data_folder,
-                    format!("a head that {witness} holds cannot be compared: {why}"),
-                )
-            })?;
+            let head = Head::verify(&held.note, key)
+                .map_err(|why| refused(format!("a head that {witness} holds cannot be compared: {why}")))?;
+            let chain = head.checkpoint().chain();
             let Checkpoint { origin, size, root, .. } = head.checkpoint().clone();
             let source = format!("{witness} ({})", held.at);
-            heads.push(OutsideHead { source, origin, size, root });
+            outside.heads.push(OutsideHead { source, origin, size, root, chain });
         }
     }
-    Ok(heads)
+    Ok(outside)
 }
 
 /// Opening would make a folder where there is none: right for a node that starts, wrong for one that is to be read.

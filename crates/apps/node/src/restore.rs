@@ -229,8 +229,9 @@ mod tests {
             let store = truc_keystores::FileKeyStore::open(&config.key_folder(), &passphrase).unwrap();
             let signs = LogSigner::new(&config.node, Some(&opened), Arc::new(store), config.log_key.clone());
             let signs = signs.unwrap();
-            let text = signs.sign(13, Digest([4; 32])).await.unwrap();
-            assert_eq!(text, signs.sign(13, Digest([4; 32])).await.unwrap(), "a head has one form");
+            let head = async || signs.head(13, Digest([4; 32]), Some(Digest([5; 32]))).await.unwrap();
+            let text = head().await.note().to_string();
+            assert_eq!(text, head().await.note().to_string(), "a head has one form");
             let read = Head::verify(&text, signs.key()).unwrap();
             assert_eq!(read.checkpoint().origin, format!("NODE:VN/GOV/H26/ss1/log-{}", mark.log));
             let from = if made.with_evidence {
@@ -238,7 +239,8 @@ mod tests {
             } else {
                 "restored-from unknown"
             };
-            assert_eq!(read.checkpoint().extensions, [from]);
+            let chain = "chain BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQU=";
+            assert_eq!(read.checkpoint().extensions, [from, chain]);
         }
     }
 

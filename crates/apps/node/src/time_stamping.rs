@@ -117,7 +117,9 @@ struct Signs(Arc<OwnLog>);
 #[async_trait]
 impl HeadSigner for Signs {
     async fn head(&self, size: u64, root: Digest) -> Result<String, HeadUnsigned> {
-        self.0.signer().sign(size, root).await.map_err(|error| HeadUnsigned(error.to_string()))
+        self.0.cover_decisions().await;
+        let head = self.0.at(size, root).await.map_err(|error| HeadUnsigned(error.to_string()))?;
+        Ok(head.note().to_string())
     }
 }
 

@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     match runtime.block_on(Box::pin(cli.command.run())) {
         Ok(code) => code,
         Err(error) => {
-            out::note(format!("truc: {error:#}"));
+            out::failed(&error);
             ExitCode::FAILURE
         }
     }

@@ -163,3 +163,50 @@ fn a_child_does_not_outlive_its_parent() {
     drop(child.stdin.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+/// An export for a person whose number is not told would answer a citizen's request with "nothing".
+#[test]
+fn a_person_is_read_from_standard_input_by_every_verb_that_takes_one() {
+    let dir = tempfile::tempdir().unwrap();
+    for arguments in [
+        &["evidence", "export", "--subject", "-", "--out", "all.zip"][..],
+        &["evidence", "export", "--dossier", "-", "--out", "all.zip"],
+        &["evidence", "list", "--subject", "-"],
+        &["evidence", "subject", "-"],
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_truc"))
+            .args(arguments)
+            .current_dir(dir.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(said.contains("standard input is empty"), "{arguments:?}: {said}");
+    }
+}
+
+/// What a file says in an error is no line of a report, and no order to the terminal.
+#[test]
+fn an_error_cannot_forge_a_report() {
+    let dir = tempfile::tempdir().unwrap();
+    let evil = "{\"\u{1b}[2J\u{202e}\\n[ĐẠT / OK]\": 1}";
+    std::fs::write(dir.path().join("anchor.json"), evil).unwrap();
+    std::fs::write(dir.path().join("x.asice"), "x").unwrap();
+    let evil_name = "\u{1b}[2J\n[ĐẠT OK] x";
+    std::fs::write(dir.path().join(evil_name), "x").unwrap();
+    for arguments in
+        [["verify", "x.asice", "--anchor", "anchor.json"], ["verify", "x.asice", "--anchor", evil_name]]
+    {
+        let output = truc(&arguments, dir.path());
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(!said.contains(['\u{1b}', '\u{202e}']), "{said:?}");
+        assert!(!said.lines().any(|line| line.starts_with('[')), "{said}");
+    }
+    for file in ["/dev/zero", "."] {
+        let output = truc(&["verify", file, "--anchor", file], dir.path());
+        let said = text(&output.stderr);
+        assert!(said.contains("tệp thường") && said.contains("not a plain file"), "{said}");
+    }
+}

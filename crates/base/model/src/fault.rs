@@ -258,6 +258,14 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// Who has to act: as the code says, but what a node could not do itself is for its own operator to mend.
+    pub const fn blame(&self) -> Blame {
+        use FaultCode::{Internal, RecordingFailed, SigningFailed};
+        match (self.code, self.side) {
+            (RecordingFailed | SigningFailed | Internal, Side::ServerProxy) => Blame::ProviderNode,
+            (code, _) => code.blame(),
+        }
+    }
     /// A fault raised on the consumer's node.
     pub fn consumer(code: FaultCode, detail: impl Into<String>) -> Self {
         Self::at(Side::ClientProxy, code, detail)
@@ -318,6 +326,16 @@ mod tests {
                 assert!(code.public_text(lang).ends_with('.'), "{code}");
             }
         }
+    }
+
+    #[test]
+    fn what_a_node_could_not_do_itself_is_for_its_own_operator() {
+        for code in [FaultCode::RecordingFailed, FaultCode::SigningFailed, FaultCode::Internal] {
+            assert_eq!(Fault::provider(code, "").blame(), Blame::ProviderNode);
+            assert_eq!(Fault::consumer(code, "").blame(), Blame::ConsumerNode);
+        }
+        // The provider's node says it, and the caller's operator mends it.
+        assert_eq!(Fault::provider(FaultCode::Expired, "").blame(), Blame::ConsumerNode);
     }
 
     #[test]

@@ -9,9 +9,11 @@ mod digest;
 pub mod fault;
 mod id;
 mod message_id;
+mod text;
 
 pub use clock::{Clock, InvalidTimestamp, ManualClock, SystemClock, Timestamp};
 pub use digest::{Digest, Digester, Fingerprint, InvalidDigest};
 pub use fault::{Blame, Fault, FaultCode, Lang, Retry, Side};
 pub use id::{InvalidId, MemberId, NodeId, PART_LIMIT, ServiceId, SubsystemId};
 pub use message_id::{InvalidMessageId, MessageId};
+pub use text::{is_unseen, visible, visible_lines};

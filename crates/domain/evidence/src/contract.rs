@@ -16,8 +16,8 @@ use truc_message::{DirectoryRef, Header, InReplyTo, Kind, VERSION, manifest};
 use truc_model::{Digest, Fingerprint, MessageId, ServiceId, SubsystemId, Timestamp};
 
 use crate::{
-    Artifact, Decision, DecisionLog, Direction, EvidenceStore, KeyedHash, LocalPart, NewRecord, Outcome,
-    Query, Receipt, RecordKind, Role, StoreError, StoredRecord, TrustNote, leaf_hash,
+    Artifact, Decision, DecisionLog, Decisions, Direction, EvidenceStore, KeyedHash, LocalPart, NewRecord,
+    Outcome, Query, Receipt, RecordKind, Role, StoreError, StoredRecord, TrustNote, leaf_hash,
 };
 
 pub use archive_store::archive;
@@ -445,12 +445,15 @@ const DECISIONS: u64 = 20;
 /// The sentence names the clause that does not hold.
 pub async fn decisions(log: &dyn DecisionLog) -> Check {
     ensure(log.replay().await.map_err(text)?.is_empty(), "the log under test must be empty")?;
+    ensure(log.end().await == Ok(None), "an empty log has no end")?;
     let mut chains = Vec::new();
     for number in 0..DECISIONS {
         let receipt = log.append(decision(number)?).await.map_err(text)?;
         ensure(receipt.sequence == number, "sequences begin at 0 and have no gap")?;
         ensure(!chains.contains(&receipt.chain), "every decision changes the chain hash")?;
         chains.push(receipt.chain);
+        let end = Decisions { next: number + 1, chain: receipt.chain };
+        ensure(log.end().await == Ok(Some(end)), "the end is after the last receipt")?;
     }
     decisions_reopened(log).await
 }
@@ -461,6 +464,8 @@ pub async fn decisions(log: &dyn DecisionLog) -> Check {
 /// The sentence names the clause that does not hold.
 pub async fn decisions_reopened(log: &dyn DecisionLog) -> Check {
     let expected = (0..DECISIONS).map(decision).collect::<Result<Vec<_>, _>>()?;
+    let end = log.end().await.map_err(text)?;
+    ensure(end.is_some_and(|end| end.next == DECISIONS), "the end is after the last decision")?;
     ensure(
         log.replay().await.map_err(text)? == expected,
         "a replay has every decision as it was appended, in order",

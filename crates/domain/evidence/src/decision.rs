@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use truc_model::Timestamp;
 
+use crate::proof::Decisions;
 use crate::store::{Receipt, StoreError};
 
 /// One decision.
@@ -37,4 +38,10 @@ pub trait DecisionLog: Send + Sync {
     /// # Errors
     /// [`StoreError`] when the log cannot be read in full.
     async fn replay(&self) -> Result<Vec<Decision>, StoreError>;
+
+    /// How many decisions are durable, and the chain after them; `None` while there are none. Reads nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the log cannot tell.
+    async fn end(&self) -> Result<Option<Decisions>, StoreError>;
 }

@@ -199,6 +199,13 @@ pub struct ClassMonthState {
     pub plan: Option<Bytes>,
 }
 
+impl ClassMonthState {
+    /// Whether its bodies cannot be read any more though nothing says that they expired.
+    pub fn is_lost(&self) -> bool {
+        !self.key && self.plan.is_none() && (!self.segments.is_empty() || self.archived_bytes > 0)
+    }
+}
+
 /// What lies where on the data folder's disk, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -234,7 +241,8 @@ pub trait SegmentStore: Send + Sync {
     /// [`StoreError::NotFound`] when it does not.
     async fn bytes(&self, file: &str) -> Result<Bytes, StoreError>;
 
-    /// Removes a segment that is safe in the archive. What is needed to find it there stays; reading fetches it.
+    /// Removes a segment that is safe in the archive. What is needed to find it there stays; reading fetches it. Whatever the store makes
+    /// from its segments is durable as far as this one before it makes way: a power cut must not make the archive needed.
     ///
     /// # Errors
     /// [`StoreError`] when the disk refuses; then it is still there.

@@ -14,11 +14,23 @@ pub fn leaf_hash(
     statuses: &[Digest],
     local_bytes: &[u8],
 ) -> Digest {
+    leaf_over(sequence, kind, manifest, Digest::of(cms), statuses, local_bytes)
+}
+
+/// [`leaf_hash`] where the CMS is known by its digest.
+pub(crate) fn leaf_over(
+    sequence: u64,
+    kind: RecordKind,
+    manifest: Digest,
+    cms: Digest,
+    statuses: &[Digest],
+    local_bytes: &[u8],
+) -> Digest {
     let mut leaf = vec![0x00, 1];
     leaf.extend_from_slice(&sequence.to_be_bytes());
     leaf.push(kind.number());
     leaf.extend_from_slice(manifest.as_bytes());
-    leaf.extend_from_slice(Digest::of(cms).as_bytes());
+    leaf.extend_from_slice(cms.as_bytes());
     leaf.extend_from_slice(&u16::try_from(statuses.len()).unwrap_or(u16::MAX).to_be_bytes());
     for status in statuses {
         leaf.extend_from_slice(status.as_bytes());

@@ -33,7 +33,8 @@ pub use keeping::{
 };
 pub use leaf::leaf_hash;
 pub use proof::{
-    Acknowledged, AcknowledgedLeaf, Archived, Batch, Hold, LaterStatus, Proof, ProofStore, Release, Tombstone,
+    Acknowledged, AcknowledgedLeaf, Archived, Batch, Decisions, Hold, LaterStatus, Proof, ProofStore,
+    Release, Tombstone,
 };
 pub use query::{ExchangeSummary, Found, Indexed, PAGE_LIMIT, Query};
 pub use record::{

@@ -29,6 +29,8 @@ pub enum Proof {
     Release(Release),
     /// A closed segment is safe in the archive.
     Archived(Archived),
+    /// How far the journal of decisions was.
+    Decisions(Decisions),
 }
 
 /// The records `first..next` and the head of the log that follows them, under one RFC 3161 token over their RFC 4998 tree.
@@ -142,6 +144,16 @@ pub struct Archived {
     pub at: Timestamp,
 }
 
+/// How far the journal of decisions was when this was written, so that the chain of evidence, of which heads speak, covers that of decisions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Decisions {
+    /// How many decisions there were.
+    pub next: u64,
+    /// The chain hash of their journal after the last of them.
+    pub chain: Digest,
+}
+
 /// DER in JSON.
 mod base64_bytes {
     use super::{Bytes, Deserialize, Deserializer, Engine as _, STANDARD, Serializer};
@@ -175,6 +187,13 @@ pub trait ProofStore: Send + Sync {
     /// # Errors
     /// [`StoreError::NotFound`] when there are fewer.
     async fn root(&self, size: u64) -> Result<Digest, StoreError>;
+
+    /// The journal's chain hash right after record `size - 1`: everything that was appended before that record is in it, counted or not. None for
+    /// no records. At once for the last records; else a segment is read for it.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there are fewer.
+    async fn chain(&self, size: u64) -> Result<Option<Digest>, StoreError>;
 
     /// The inclusion proof of record `index` in the tree of `size` (RFC 6962 §2.1.1).
     ///
@@ -294,6 +313,15 @@ mod tests {
         let text = String::from_utf8(batch().encode().unwrap()).unwrap();
         assert!(text.starts_with(r#"{"v":1,"kind":"batch","first":3,"next":5,"#), "{text}");
         assert_eq!(Proof::decode(text.as_bytes()), Ok(batch()));
+    }
+
+    #[test]
+    fn decisions_are_said_in_one_form() {
+        let proof = Proof::Decisions(Decisions { next: 7, chain: Digest([1; 32]) });
+        let text = String::from_utf8(proof.encode().unwrap()).unwrap();
+        let chain = "01".repeat(32);
+        assert_eq!(text, format!(r#"{{"v":1,"kind":"decisions","next":7,"chain":"{chain}"}}"#));
+        assert_eq!((Proof::decode(text.as_bytes()), proof.is_mark()), (Ok(proof), false));
     }
 
     #[test]

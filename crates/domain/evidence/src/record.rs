@@ -238,6 +238,8 @@ pub struct StoredRecord {
     pub local_bytes: Bytes,
     /// True when the body was stored and can be asked for.
     pub has_body: bool,
+    /// SHA-256 of a body that was stored apart from the record: when it has expired, the manifest is still written from it.
+    pub body_digest: Option<Digest>,
 }
 
 impl StoredRecord {

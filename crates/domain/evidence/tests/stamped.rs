@@ -9,10 +9,12 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use support::{Plan, Stamping, by_hand, installed, unpack};
+use support::{Plan, Stamping, by_hand, installed, sent, unpack};
 use truc_evidence::Role;
 use truc_evidence::container::{self, CheckName, Report, State, Verdict};
+use truc_trust::Verdict as Standing;
 
 fn stamped() -> Plan {
     Plan { stamping: Some(Stamping::default()), ..Plan::default() }
@@ -54,6 +56,69 @@ async fn a_stamped_exchange_holds_and_shows_its_time() {
     assert_eq!(states(&both, CheckName::EvidenceRecord), [State::Ok; 4], "{both}");
 }
 
+/// A request that was sent while OCSP was away carries no status: the one issued after its token shows that the certificate was
+/// good, as far as it says so itself.
+#[tokio::test]
+async fn a_later_status_stands_in_for_one_that_the_record_lacks() {
+    let after =
+        |after: Option<Standing>| Plan { no_status: true, ..with(Stamping { after, ..Stamping::default() }) };
+    let gen_time = Stamping::default().gen_time();
+    let hour = Duration::from_secs(3600);
+    let revoked = |at| after(Some(Standing::Revoked { at }));
+    // Half of what is asked later than the certificate's end of 2022-01-01.
+    let at_its_end =
+        Stamping { later: Duration::from_secs(((40 * 24 + 20) * 60 + 50) * 60 + 55), ..Stamping::default() };
+    let beside = |verdict, stamping| Plan {
+        status_later: Some(2 * hour),
+        verdict,
+        stamping: Some(stamping),
+        ..Plan::default()
+    };
+    let (ok, failed, not_shown) = (State::Ok, State::Failed, State::NotShown);
+    for (what, plan, status, later, verdict) in [
+        ("good after the token", after(Some(Standing::Good)), ok, ok, Verdict::Holds),
+        ("nothing after it", after(None), not_shown, not_shown, Verdict::Incomplete),
+        ("revoked before the sending", revoked(sent().minus(hour)), not_shown, failed, Verdict::Fails),
+        ("revoked before the token", revoked(sent().plus(hour / 120)), not_shown, failed, Verdict::Fails),
+        ("revoked or held since", revoked(gen_time.plus(hour / 12)), not_shown, ok, Verdict::Incomplete),
+        ("not known any more", after(Some(Standing::Unknown)), not_shown, failed, Verdict::Fails),
+        (
+            "asked after it ended",
+            Plan { no_status: true, ..with(at_its_end) },
+            not_shown,
+            ok,
+            Verdict::Incomplete,
+        ),
+        // A status of a later time is one about the signer: nothing stands in for it, whatever it says.
+        ("good later", beside(Standing::Good, Stamping::default()), not_shown, ok, Verdict::Incomplete),
+        (
+            "revoked says the record",
+            beside(Standing::Revoked { at: sent() }, Stamping::default()),
+            not_shown,
+            ok,
+            Verdict::Incomplete,
+        ),
+    ] {
+        let report = judged(plan).await;
+        let first = |name| states(&report, name)[0];
+        assert_eq!(
+            (first(CheckName::Status), first(CheckName::StatusAfter)),
+            (status, later),
+            "{what}: {report}"
+        );
+        assert_eq!(report.verdict, verdict, "{what}: {report}");
+        let told = report.to_string().contains("the record carries none; good (OCSP), as of");
+        assert_eq!(told, status == State::Ok, "{what}: {report}");
+    }
+    let spoilt = Stamping { other_root: true, ..Stamping::default() };
+    let report = judged(Plan { no_status: true, ..with(spoilt) }).await;
+    assert_eq!(
+        states(&report, CheckName::Status)[0],
+        State::NotShown,
+        "no token, no word of later: {report}"
+    );
+}
+
 // ---- by hand ----
 
 /// Every certificate of these scenes ended in 2021 or with it: what holds here holds long after.
@@ -76,6 +141,7 @@ async fn the_note_of_a_stamped_container_is_followed_to_its_end() {
         (with(Stamping { neighbours: 0, only: 1, ..Stamping::default() }), 1),
         (with(Stamping { neighbours: 200, ..Stamping::default() }), 2),
         (Plan { unsigned: true, list: true, ..stamped() }, 1),
+        (Plan { no_status: true, ..stamped() }, 2),
     ] {
         let scene = plan.play().await;
         let (dir, unpacked) = unpack(&scene, &scene.export().await);
@@ -214,6 +280,9 @@ async fn a_verifier_written_from_the_pages_alone_agrees() {
     }
     let dir = tempfile::tempdir().unwrap();
     let files = ["container.asice", "anchor.json"].map(|name| dir.path().join(name));
+    let revoked = |at| Some(Standing::Revoked { at });
+    let (before, since) =
+        (revoked(sent()), revoked(Stamping::default().gen_time().plus(Duration::from_secs(300))));
     for (stamping, holds) in [
         (Stamping { neighbours: 100, ..Stamping::default() }, true),
         (Stamping { other_root: true, ..Stamping::default() }, false),
@@ -221,12 +290,18 @@ async fn a_verifier_written_from_the_pages_alone_agrees() {
         (Stamping { other_key: true, ..Stamping::default() }, false),
         (Stamping { other_node: true, ..Stamping::default() }, false),
         (Stamping { other_log: true, ..Stamping::default() }, false),
+        (Stamping { after: None, ..Stamping::default() }, true),
+        (Stamping { after: since, ..Stamping::default() }, true),
+        (Stamping { after: before, ..Stamping::default() }, false),
     ] {
-        let scene = Plan { indexed: true, ..with(stamping) }.play().await;
-        std::fs::write(&files[0], scene.export().await).unwrap();
-        std::fs::write(&files[1], scene.anchor.to_json()).unwrap();
-        let (good, said) = run(&files[0], &files[1]);
-        assert_eq!(good, holds, "{said}");
+        let own = holds && stamping.after == Some(Standing::Good);
+        for no_status in [false, true] {
+            let scene = Plan { indexed: true, no_status, ..with(stamping.clone()) }.play().await;
+            std::fs::write(&files[0], scene.export().await).unwrap();
+            std::fs::write(&files[1], scene.anchor.to_json()).unwrap();
+            let (good, said) = run(&files[0], &files[1]);
+            assert_eq!(good, if no_status { own } else { holds }, "{said}");
+        }
         std::fs::write(&files[1], Plan { anchor_seed: 9, ..Plan::default() }.play().await.anchor.to_json())
             .unwrap();
         assert!(!run(&files[0], &files[1]).0, "another anchor");

@@ -9,6 +9,11 @@ use truc_model::{Digest, NodeId};
 /// The extension line of a log that a restored node began: `restored-from <size> <base64 root>` or `restored-from unknown`.
 pub const RESTORED_FROM: &str = "restored-from";
 
+/// The extension line `chain <base64 of 32 bytes>`: the hash chain of the journal right after the last of the records, so that a head speaks
+/// of everything that lies before that record, in the tree or not. It is a function of the size, and stands last; a log without records
+/// has none, and older heads have none.
+pub const CHAIN: &str = "chain";
+
 /// The longest checkpoint that is read, in bytes: ours are below 400.
 const MAX_CHECKPOINT: usize = 4096;
 
@@ -26,11 +31,21 @@ pub struct Checkpoint {
     pub size: u64,
     /// Root over them.
     pub root: Digest,
-    /// Further lines, each not empty.
+    /// Further lines, each not empty; at most one of them is a [`CHAIN`].
     pub extensions: Vec<String>,
 }
 
+/// The extension line [`CHAIN`] for this chain hash.
+pub fn chain_line(chain: Digest) -> String {
+    format!("{CHAIN} {}", STANDARD.encode(chain.as_bytes()))
+}
+
 impl Checkpoint {
+    /// What the line [`CHAIN`] says, where there is one.
+    pub fn chain(&self) -> Option<Digest> {
+        self.extensions.iter().find_map(|line| chain_of(line)?)
+    }
+
     /// Reads the text of a checkpoint, in its one form.
     ///
     /// # Errors
@@ -49,6 +64,10 @@ impl Checkpoint {
         let extensions: Vec<_> = lines.map(str::to_owned).collect();
         if !extensions.iter().all(|line| is_line(line)) {
             return Err(CheckpointError("an extension line is empty or has control characters"));
+        }
+        let chains: Vec<_> = extensions.iter().filter_map(|line| chain_of(line)).collect();
+        if chains.len() > 1 || chains.contains(&None) {
+            return Err(CheckpointError("its chain is not one line with 32 bytes in base64"));
         }
         Ok(Self { origin: origin.to_owned(), size, root, extensions })
     }
@@ -82,6 +101,12 @@ pub fn log_of(origin: &str) -> Option<(NodeId, Option<&str>)> {
     let id = NodeId::from_tagged(&node.replace("%2B", "+")).ok()?;
     let hex = |log: &str| log.len() == 32 && log.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     (log.is_none_or(hex) && log_origin(&id, log) == origin).then_some((id, log))
+}
+
+/// The chain hash of a line [`CHAIN`], if it has one; nothing for any other line.
+fn chain_of(line: &str) -> Option<Option<Digest>> {
+    let hash = line.strip_prefix(CHAIN)?.strip_prefix(' ')?;
+    Some(STANDARD.decode(hash).ok().and_then(|bytes| Digest::from_slice(&bytes)))
 }
 
 fn is_line(line: &str) -> bool {

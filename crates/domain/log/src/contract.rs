@@ -3,7 +3,7 @@
 use truc_keys::{KeyKind, KeyLabel, Signer};
 use truc_model::{Digest, NodeId, Timestamp};
 
-use crate::checkpoint::{Checkpoint, log_origin};
+use crate::checkpoint::{Checkpoint, chain_line, log_origin};
 use crate::head::Head;
 use crate::heads::{HeadStore, HeadStoreError, LOGS_OF_A_NODE};
 use crate::tree::{MemoryTree, consistency, root};
@@ -30,8 +30,20 @@ struct Log<'s> {
 impl Log<'_> {
     /// The head of `size`, shown `minutes` after the beginning, with the proof from `known`.
     async fn head(&self, size: u64, known: u64, minutes: i64) -> Result<NewHead, String> {
+        self.head_with(size, known, minutes, None).await
+    }
+
+    /// As [`Self::head`], with the hash chain that it speaks of.
+    async fn head_with(
+        &self,
+        size: u64,
+        known: u64,
+        minutes: i64,
+        chain: Option<&str>,
+    ) -> Result<NewHead, String> {
         let root = root(&self.tree, size).map_err(text)?;
-        let checkpoint = Checkpoint { origin: self.origin.clone(), size, root, extensions: Vec::new() };
+        let extensions = chain.map(|of| chain_line(Digest::of(of.as_bytes()))).into_iter().collect();
+        let checkpoint = Checkpoint { origin: self.origin.clone(), size, root, extensions };
         let head = Head::sign(checkpoint, self.signer, &self.label).await.map_err(text)?;
         let proof = consistency(&self.tree, known, size).map_err(text)?;
         Ok(NewHead { head, known, proof, at: Timestamp::from_millis(1_790_000_000_000 + minutes * 60_000) })
@@ -110,6 +122,34 @@ pub async fn head_store(store: &dyn HeadStore, signer: &dyn Signer) -> Check {
     ensure(store.logs(Some(&node)).await == Ok(names), "the logs of a node are named, in order")?;
     let nobody = "VN/GOV/H26/ss".parse().map_err(text)?;
     ensure(store.logs(Some(&nobody)).await == Ok(vec![]), "and those of another node are not")
+}
+
+/// Heads of one size that speak of one tree, with and without the journal's hash chain, over a store that holds nothing of the node
+/// `VN/GOV/H27/ss1`; `signer` holds an Ed25519 key.
+///
+/// # Errors
+/// The sentence names the clause that does not hold.
+pub async fn head_store_chains(store: &dyn HeadStore, signer: &dyn Signer) -> Check {
+    let key = signer.keys().into_iter().find(|key| key.kind == KeyKind::Ed25519);
+    let label = key.ok_or("the signer must hold an Ed25519 key")?.label;
+    let node: NodeId = "VN/GOV/H27/ss1".parse().map_err(text)?;
+    let log = Log { origin: log_origin(&node, None), tree: leaves("true"), signer, label };
+    let note = |new: NewHead| async { store.note(new).await.map_err(text) };
+    ensure(note(log.head(7, 0, 0).await?).await? == Noted::Kept, "a head of before the chain is kept")?;
+    let with = |chain| log.head_with(7, 7, 1, Some(chain));
+    ensure(
+        note(with("true").await?).await? == Noted::Known,
+        "one that tells the chain is no news beside it",
+    )?;
+    let longer = log.head_with(9, 7, 2, Some("true")).await?;
+    ensure(note(longer.clone()).await? == Noted::Kept, "a head that tells the chain is kept")?;
+    ensure(note(longer).await? == Noted::Known, "and known")?;
+    ensure(note(log.head(9, 9, 3).await?).await? == Noted::Known, "one that does not excludes nothing")?;
+    let other = note(log.head_with(9, 9, 4, Some("false")).await?).await?;
+    let fork = matches!(&other, Noted::Alarm { alarm, first: true } if alarm.why == Why::Fork);
+    ensure(fork, "two chains of one size and root are a fork")?;
+    let view = held(store, &log.origin).await?;
+    ensure(view.newest.chain() == Some(Digest::of(b"true")) && view.alarms.len() == 1, "the first stays")
 }
 
 /// What [`head_store`] left must still be there when the store is opened again.

@@ -14,7 +14,7 @@ mod proof;
 mod tree;
 mod view;
 
-pub use checkpoint::{Checkpoint, CheckpointError, RESTORED_FROM, log_of, log_origin};
+pub use checkpoint::{CHAIN, Checkpoint, CheckpointError, RESTORED_FROM, chain_line, log_of, log_origin};
 pub use head::{Head, HeadError, MAX_HEAD};
 pub use heads::{HeadStore, HeadStoreError, LOGS_OF_A_NODE, take_in};
 pub use note::{MAX_NOTE, NoteError, NoteKey, NoteSignature, SignedNote};

@@ -36,6 +36,20 @@ struct RawHeld {
     note: String,
 }
 
+impl Held {
+    /// What the head says of the journal's hash chain (`docs/evidence.md` §2.2); older heads say nothing.
+    pub fn chain(&self) -> Option<Digest> {
+        let note = SignedNote::parse(&self.note).ok()?;
+        Checkpoint::parse(note.text()).ok()?.chain()
+    }
+
+    /// Whether the two, of one size, cannot be of one journal.
+    fn excludes(&self, other: &Self) -> bool {
+        let chains = || self.chain().zip(other.chain());
+        self.size == other.size && (self.root != other.root || chains().is_some_and(|(a, b)| a != b))
+    }
+}
+
 impl TryFrom<RawHeld> for Held {
     type Error = String;
     fn try_from(RawHeld { at, note }: RawHeld) -> Result<Self, String> {
@@ -58,7 +72,7 @@ impl From<Held> for RawHeld {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Why {
-    /// Two roots of one size. The two signatures alone prove it to anybody.
+    /// Two roots, or two hash chains, of one size. The two signatures alone prove it to anybody.
     Fork,
     /// The newer one has fewer records.
     Shrunk,
@@ -138,8 +152,7 @@ impl LogView {
     /// became of it, and whether the view has changed.
     pub fn note(&mut self, new: &NewHead) -> (Noted, bool) {
         let shown = held(new);
-        let forked = |held: &&Held| held.size == shown.size && held.root != shown.root;
-        let fork = self.days.iter().chain([&self.newest]).find(forked).cloned();
+        let fork = self.days.iter().chain([&self.newest]).find(|held| held.excludes(&shown)).cloned();
         if let Some(held) = fork {
             return self.alarm(Why::Fork, held, shown);
         }

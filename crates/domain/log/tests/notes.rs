@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use truc_log::{
-    Checkpoint, Head, HeadError, NoteError, NoteKey, Presentation, SignedNote, log_of, log_origin,
+    Checkpoint, Head, HeadError, NoteError, NoteKey, Presentation, SignedNote, chain_line, log_of, log_origin,
 };
 use truc_model::{Digest, NodeId, Timestamp};
 
@@ -136,6 +136,12 @@ fn a_checkpoint_has_one_form() {
     let extended = format!("{good}restored-from unknown\nmore\n");
     let read = Checkpoint::parse(&extended).unwrap();
     assert_eq!((read.extensions.len(), read.to_string()), (2, extended.clone()));
+    assert_eq!(read.chain(), None);
+    let chain = chain_line(Digest::of(b""));
+    let chained = format!("{good}restored-from unknown\n{chain}\n");
+    let read = Checkpoint::parse(&chained).unwrap();
+    assert_eq!((read.chain(), read.to_string()), (Some(Digest::of(b"")), chained));
+    assert_eq!(Checkpoint::parse(&format!("{good}chained up\n")).unwrap().chain(), None);
     let bad = [
         String::new(),
         good.trim_end().into(),
@@ -151,6 +157,9 @@ fn a_checkpoint_has_one_form() {
         format!("{good}\n"),
         format!("{extended}\n"),
         format!("{good}a\tb\n"),
+        format!("{good}chain \n"),
+        format!("{good}{chain}A\n"),
+        format!("{good}{chain}\n{chain}\n"),
         format!("{good}{}\n", "x".repeat(5000)),
     ];
     for text in bad {

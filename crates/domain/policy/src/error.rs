@@ -2,6 +2,7 @@
 
 use truc_model::{ServiceId, SubsystemId};
 
+use crate::evidence_settings::BodyClass;
 use crate::right::RightId;
 use crate::subject::GroupCode;
 
@@ -31,6 +32,21 @@ pub enum PolicyError {
         field: &'static str,
         /// What is wrong and what would be right.
         problem: String,
+    },
+    /// It names a retention class that the node does not declare.
+    #[error(
+        "service {service} names the retention class \"{class}\", which node.toml does not declare, so that its bodies would be kept for \
+         ever; declared are {}: name one of these, or add [[evidence.retention]] with class = \"{class}\" and bodies = \"10y\" (or \
+         \"forever\") to node.toml and start the node anew",
+        classes(declared)
+    )]
+    UndeclaredClass {
+        /// The service.
+        service: ServiceId,
+        /// What it names.
+        class: BodyClass,
+        /// What the node declares.
+        declared: Vec<BodyClass>,
     },
     /// The same right was granted before.
     #[error("this right was granted before, as {0}; nothing is left to do")]
@@ -81,6 +97,13 @@ pub enum PolicyError {
     /// Several rights say this, under different conditions.
     #[error("several rights say this, under different conditions: name one by its id: {}", ids(.0))]
     Ambiguous(Vec<RightId>),
+}
+
+/// With `default`, which needs no declaration.
+fn classes(declared: &[BodyClass]) -> String {
+    let default = BodyClass::default();
+    let all = std::iter::once(&default).chain(declared.iter().filter(|class| **class != default));
+    all.map(BodyClass::as_str).collect::<Vec<_>>().join(", ")
 }
 
 fn ids(rights: &[RightId]) -> String {

@@ -8,6 +8,7 @@
 //! are described by ([`OpenApi`]), from bytes that are handed to it.
 
 mod admit;
+mod classes;
 mod conditions;
 mod declared;
 mod error;

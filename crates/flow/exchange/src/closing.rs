@@ -9,7 +9,7 @@ use truc_message::{Freshness, Header, Received};
 use truc_model::{Fault, FaultCode, Side};
 use truc_trust::Asked;
 
-use crate::consumer::{Consumer, ending_of};
+use crate::consumer::{Consumer, ending_of, is_node};
 use crate::deadline::{Deadline, within};
 use crate::ports::PastOutcome;
 
@@ -56,6 +56,9 @@ impl Consumer {
             };
             let step = self.peers.outcome(node, header.id, asked.digest);
             match deadline.by(FaultCode::OutcomeUnknown, "asking for the outcome", step).await? {
+                Ok((_, peer)) if !is_node(node, &peer) => {
+                    tracing::warn!(request = %header.id, "another node answers at the provider's address");
+                }
                 Ok((PastOutcome::Answered(parts, _), peer)) => {
                     let at = self.ground.clock.now();
                     let told = |detail: String| Fault::consumer(FaultCode::OutcomeUnknown, detail);
@@ -75,7 +78,7 @@ impl Consumer {
                     let detail = "the node was interrupted; the provider's node says that the request was not carried out";
                     return Err(Fault::consumer(FaultCode::Unavailable, detail));
                 }
-                Ok((PastOutcome::Lost(fault), _)) => return Err(fault),
+                Ok((PastOutcome::Lost(fault, _), _)) => return Err(fault),
                 Ok((PastOutcome::Open, _)) => {}
                 Err(error) => tracing::debug!(request = %header.id, %error, "outcome not to be had yet"),
             }

@@ -19,7 +19,7 @@ use crate::deadline::{Deadline, within};
 use crate::ground::Ground;
 use crate::moment::Moment;
 use crate::ports::{
-    Beginning, ConsumerSide, Conversation, Interrupted, LinkError, PastOutcome, PeerLink, Turn,
+    Beginning, ConsumerSide, Conversation, Interrupted, LinkError, OnRecord, PastOutcome, PeerLink, Turn,
 };
 use crate::sealing::Pen;
 use crate::standing::Standing;
@@ -105,6 +105,14 @@ enum Theirs {
     Unknown(Fault),
     /// Nothing: it can still be asked.
     Unsaid,
+}
+
+/// What the provider's node says when it is asked for the outcome.
+enum Told {
+    /// The recorded answer, verified.
+    Answer(Box<Verified<Answer>>),
+    /// Only which answer it has on record: it does not keep the body.
+    Named(OnRecord, Fault),
 }
 
 /// Whoever awaits a call carries it to its end: dropping it in the middle leaves the exchange open until the next start.
@@ -319,7 +327,10 @@ impl Consumer {
     /// The answer as the provider's node has it on record, which is all that `recorded` would say. It comes without secrets,
     /// or with those that it hides.
     async fn answer_on_record(&self, exchange: &mut Exchange) -> Result<Verified<Answer>, Fault> {
-        let answer = self.ask_outcome(exchange).await?;
+        let answer = match self.ask_outcome(exchange).await? {
+            Told::Answer(answer) => *answer,
+            Told::Named(_, fault) => return Err(fault),
+        };
         if !answer.message().sealed.secrets().is_empty() {
             secrets_hold(&answer)?;
         }
@@ -352,20 +363,26 @@ impl Consumer {
     }
 
     /// The connection broke after `recorded` was said: only the provider knows what became of the request (P4.5).
-    async fn ask_outcome(&self, exchange: &Exchange) -> Result<Verified<Answer>, Fault> {
+    async fn ask_outcome(&self, exchange: &Exchange) -> Result<Told, Fault> {
         let (id, digest) = (exchange.request.header().id, exchange.request.digest());
         for _ in 0..OUTCOME_TRIES {
             let step = self.peers.outcome(&exchange.node, id, digest);
             match exchange.deadline.by(FaultCode::OutcomeUnknown, "asking for the outcome", step).await? {
+                // Nobody but the provider's node can say what became of the request.
+                Ok((_, peer)) if !is_node(&exchange.node, &peer) => {
+                    tracing::warn!(%id, "another node answers at the provider's address");
+                }
                 Ok((PastOutcome::Answered(parts, _), peer)) => {
-                    return self.verify(exchange, *parts, peer, self.ground.clock.now()).await;
+                    let answer = self.verify(exchange, *parts, peer, self.ground.clock.now()).await?;
+                    return Ok(Told::Answer(Box::new(answer)));
                 }
                 Ok((PastOutcome::Never, _)) => {
                     let detail =
                         "the connection broke; the provider's node says that the request was not carried out";
                     return Err(Fault::consumer(FaultCode::Unavailable, detail));
                 }
-                Ok((PastOutcome::Lost(fault), _)) => return Err(fault),
+                Ok((PastOutcome::Lost(fault, Some(named)), _)) => return Ok(Told::Named(named, fault)),
+                Ok((PastOutcome::Lost(fault, None), _)) => return Err(fault),
                 Ok((PastOutcome::Open, _)) => {}
                 Err(error) => tracing::debug!(%id, %error, "outcome not to be had yet"),
             }
@@ -408,12 +425,13 @@ impl Consumer {
         })?;
         match theirs {
             Theirs::Known => {}
-            Theirs::Recorded(leaf) => {
-                let (from, own) = (&answer.header().from, recorded.receipt().sequence);
-                self.ground.time_stamps.acknowledged(from, own, leaf);
-            }
+            Theirs::Recorded(leaf) => self.acknowledged(&answer, recorded.receipt(), leaf),
             Theirs::Unknown(fault) => return Err(fault),
-            Theirs::Unsaid => self.is_on_their_record(exchange, &answer).await?,
+            Theirs::Unsaid => {
+                if let Some(leaf) = self.is_on_their_record(exchange, &answer).await? {
+                    self.acknowledged(&answer, recorded.receipt(), leaf);
+                }
+            }
         }
         match refused {
             Some(fault) => Err(fault),
@@ -421,14 +439,25 @@ impl Consumer {
         }
     }
 
+    fn acknowledged(&self, answer: &Verified<Answer>, ours: &Receipt, theirs: Leaf) {
+        self.ground.time_stamps.acknowledged(&answer.header().from, ours.sequence, theirs);
+    }
+
     /// The answer is here, but `recorded` did not come: the provider's node is asked until it says that this very answer is
-    /// on its record. It may have crashed and closed the exchange otherwise; then that is recorded here too, and the caller
-    /// is told that the outcome is not known.
-    async fn is_on_their_record(&self, exchange: &Exchange, answer: &Verified<Answer>) -> Result<(), Fault> {
+    /// on its record, also where it keeps the digest alone and names its leaf. It may have crashed and closed the exchange
+    /// otherwise; then that is recorded here too, and the caller is told that the outcome is not known.
+    async fn is_on_their_record(
+        &self,
+        exchange: &Exchange,
+        answer: &Verified<Answer>,
+    ) -> Result<Option<Leaf>, Fault> {
         let unknown = |detail: String| Fault::consumer(FaultCode::OutcomeUnknown, detail);
+        let ours = answer.message().digest();
         match self.ask_outcome(exchange).await {
-            Ok(theirs) if theirs.message().digest() == answer.message().digest() => Ok(()),
-            Ok(theirs) => {
+            Ok(Told::Answer(theirs)) if theirs.message().digest() == ours => Ok(None),
+            Ok(Told::Named(theirs, _)) if theirs.digest == ours => Ok(Some(theirs.leaf)),
+            Ok(Told::Named(..)) => Err(unknown("an answer came, but the provider's node has another one on its record, which it cannot give again".into())),
+            Ok(Told::Answer(theirs)) => {
                 let ending = ending_of(&theirs).0;
                 let recording =
                     self.ground.recorder.received_answer(&theirs, ending, &exchange.directory, None);
@@ -450,6 +479,11 @@ impl Consumer {
         }
         fault
     }
+}
+
+/// Whether `peer` showed a certificate that the directory lists for `node`.
+pub(crate) fn is_node(node: &NodeEntry, peer: &Peer) -> bool {
+    node.auth_certificates.contains(&peer.fingerprint())
 }
 
 async fn sign(pen: &Pen<'_>, opening: Opening, body: Body) -> Result<Signed, Fault> {

@@ -16,7 +16,7 @@ use truc_message::{Body, BodyStream, Leaf, Parts, Peer, Secret, Signature};
 use truc_model::{Digest, Fault, FaultCode, MessageId, Timestamp};
 
 use crate::ports::{
-    Beginning, Conversation, Interrupted, LinkError, PastOutcome, PeerLink, ProviderSide, Turn,
+    Beginning, Conversation, Interrupted, LinkError, OnRecord, PastOutcome, PeerLink, ProviderSide, Turn,
 };
 
 type Check = Result<(), String>;
@@ -144,7 +144,8 @@ impl ProviderSide for Scripted {
             Some(1) => Ok(PastOutcome::Open),
             Some(2) => Ok(PastOutcome::Answered(Box::new(message(b"past", 3)), leaf(2))),
             Some(3) => Ok(PastOutcome::Answered(Box::new(message(b"past", BIG)), leaf(3))),
-            Some(4) => Ok(PastOutcome::Lost(lost())),
+            Some(4) => Ok(PastOutcome::Lost(lost(), None)),
+            Some(5) => Ok(PastOutcome::Lost(lost(), Some(named()))),
             _ => Err(the_fault()),
         }
     }
@@ -152,6 +153,10 @@ impl ProviderSide for Scripted {
 
 fn lost() -> Fault {
     Fault::provider(FaultCode::OutcomeUnknown, "the answer is no longer kept")
+}
+
+fn named() -> OnRecord {
+    OnRecord { digest: Digest([8; 32]), leaf: leaf(5) }
 }
 
 fn the_fault() -> Fault {
@@ -405,9 +410,15 @@ async fn outcomes(link: &dyn PeerLink, node: &NodeEntry) -> Check {
         ensure(told == leaf(u64::from(first)), "with its leaf")?;
         ensure(node.auth_certificates.contains(&peer.fingerprint()), "and with who told it")?;
     }
-    ensure(
-        matches!(ask(4).await?, Ok((PastOutcome::Lost(fault), _)) if fault == lost()),
-        "an answer that cannot be given again is told as such",
-    )?;
+    for (first, on_record) in [(4, None), (5, Some(named()))] {
+        let Ok((PastOutcome::Lost(fault, told), peer)) = ask(first).await? else {
+            return Err("an answer that cannot be given again is told as such".into());
+        };
+        ensure(
+            fault == lost() && told == on_record,
+            "with the fault, and which answer it was where that is said",
+        )?;
+        ensure(node.auth_certificates.contains(&peer.fingerprint()), "and with who told it")?;
+    }
     ensure(matches!(ask(9).await?, Err(LinkError::Broken(_))), "a fault is told as Broken")
 }

@@ -62,8 +62,18 @@ pub enum PastOutcome {
     Open,
     /// No such request was ever recorded: it was not carried out.
     Never,
-    /// It was answered, and the answer cannot be given again: this is the last word on it, OUTCOME_UNKNOWN.
-    Lost(Fault),
+    /// It was answered, and the answer cannot be given again: this is the last word on it, OUTCOME_UNKNOWN. Which answer it
+    /// was is told where the node says it: enough for whoever holds that answer.
+    Lost(Fault, Option<OnRecord>),
+}
+
+/// An answer that a node has on its record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OnRecord {
+    /// The answer's digest (protocol P1.4).
+    pub digest: Digest,
+    /// The record's leaf.
+    pub leaf: Leaf,
 }
 
 /// One turn of an exchange between two nodes, in either direction.

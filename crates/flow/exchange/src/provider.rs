@@ -24,7 +24,7 @@ use crate::consumer::parts_of;
 use crate::deadline::{Deadline, within};
 use crate::ground::Ground;
 use crate::moment::Moment;
-use crate::ports::{Conversation, LinkError, PastOutcome, ProviderSide, ServiceDoor, Turn};
+use crate::ports::{Conversation, LinkError, OnRecord, PastOutcome, ProviderSide, ServiceDoor, Turn};
 use crate::refusal_rate::RefusalRate;
 use crate::standing::Standing;
 
@@ -88,10 +88,12 @@ impl ProviderSide for Provider {
             Past::Never => Ok(PastOutcome::Never),
             Past::Open => Ok(PastOutcome::Open),
             Past::Answered(record) => {
-                let leaf = record.leaf();
+                let (digest, leaf) = (record.manifest_digest, record.leaf());
                 match self.recorded_parts(record.sequence).await {
                     Ok(parts) => Ok(PastOutcome::Answered(Box::new(parts), leaf)),
-                    Err(fault) if fault.code == FaultCode::OutcomeUnknown => Ok(PastOutcome::Lost(fault)),
+                    Err(fault) if fault.code == FaultCode::OutcomeUnknown => {
+                        Ok(PastOutcome::Lost(fault, Some(OnRecord { digest, leaf })))
+                    }
                     Err(fault) => Err(fault),
                 }
             }

@@ -18,22 +18,25 @@ impl Keeper {
         let mut gone = Vec::new();
         let mut failed = None;
         for state in self.segments.class_months().await? {
+            if state.is_lost() {
+                failed.get_or_insert(KeepingError::KeyLost(state.of.folder()));
+                continue;
+            }
             let due = self.classes.get(&state.of.class).and_then(|r| r.expires(state.of.month));
-            let early = due.is_none_or(|due| now < due);
-            if early && state.plan.is_none() {
+            let Some(due) = due.filter(|due| *due <= now) else {
+                // A file in the folder alone destroys nothing before its time, and has nothing signed.
+                if state.plan.is_some() {
+                    failed.get_or_insert(KeepingError::Early(state.of.folder()));
+                }
                 continue;
-            }
-            // A file in the folder alone destroys nothing before its time; what a crash interrupted goes on when the key is gone.
-            if early && state.key {
-                failed.get_or_insert(KeepingError::Early(state.of.folder()));
-                continue;
-            }
+            };
             // One month at a time: whoever wants to hold something waits for one, not for all.
             let _one = self.one.lock().await;
-            match self.expire_one(&state, now).await {
+            match self.expire_one(&state, due, now).await {
                 Ok(()) => gone.push(state.of),
                 Err(error) => {
-                    tracing::warn!(class = %state.of.class, month = %state.of.month, %error, "expiry stopped");
+                    // The round tells it, once.
+                    tracing::debug!(class = %state.of.class, month = %state.of.month, %error, "expiry stopped");
                     failed.get_or_insert(error);
                 }
             }
@@ -45,15 +48,30 @@ impl Keeper {
         failed.map_or(Ok(gone), Err)
     }
 
-    async fn expire_one(&self, state: &ClassMonthState, now: Timestamp) -> Result<(), KeepingError> {
+    async fn expire_one(
+        &self,
+        state: &ClassMonthState,
+        due: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), KeepingError> {
         let of = &state.of;
         let marks = self.proofs.marks().await?;
         if state.key {
             // Also after a restart: a hold may have been taken since the plan was made.
             self.copy_held(of, &marks).await?;
+        } else {
+            // Who lost the key is not this expiry, unless it copied first what is held.
+            self.held_has_copies(of, &marks).await?;
         }
         let plan = match &state.plan {
-            Some(plan) => Plan::decode(of, plan)?,
+            Some(plan) => {
+                let plan = Plan::decode(of, plan)?;
+                let whole = !state.key || plan.names(&self.segments_of(state, &marks).await?);
+                if !whole || !plan.begun_within(due, now) {
+                    return Err(KeepingError::Plan(of.folder()));
+                }
+                plan
+            }
             None => {
                 let plan = Plan::new(of, &self.segments_of(state, &marks).await?, now)?;
                 self.segments.begin_expiry(of, plan.encode(of)?.into()).await?;

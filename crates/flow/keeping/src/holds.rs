@@ -128,6 +128,19 @@ impl Keeper {
         Ok(())
     }
 
+    /// Every held body of a month without a key was copied before the key went.
+    pub(crate) async fn held_has_copies(&self, of: &ClassMonth, marks: &[Proof]) -> Result<(), KeepingError> {
+        let copies = self.segments.held().await?;
+        for sequence in self.held_records(marks).await? {
+            let lost = !copies.contains(&sequence)
+                && self.segments.body_place(sequence).await?.as_ref() == Some(of);
+            if lost {
+                return Err(KeepingError::HeldLost(of.folder(), sequence));
+            }
+        }
+        Ok(())
+    }
+
     /// Destroys the copies that no hold in force needs.
     pub(crate) async fn drop_copies(&self) -> Result<(), KeepingError> {
         let _one = self.one.lock().await;

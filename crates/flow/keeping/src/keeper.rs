@@ -9,10 +9,12 @@ use tokio_util::sync::CancellationToken;
 use truc_evidence::{ArchiveStore, BodyClass, EvidenceStore, ProofStore, Retention, SegmentStore};
 use truc_model::{Clock, Timestamp};
 
-use crate::error::KeepingError;
+use crate::error::{KeepingError, Trouble};
 
 /// Between two rounds.
 const ROUND: Duration = Duration::from_secs(600);
+/// After rounds that failed, one after the other, in seconds; then as ever. What was away for a minute is not behind for ten.
+const AGAIN: [u64; 4] = [30, 60, 120, 300];
 /// A clock is believed so far ahead of the last time-stamp: what is destroyed cannot be brought back when the clock was wrong.
 const AHEAD: Duration = Duration::from_secs(8 * 24 * 3600);
 
@@ -54,9 +56,19 @@ pub struct Keeper {
     pub(crate) notes: Arc<dyn NoteSigner>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) classes: BTreeMap<BodyClass, Retention>,
+    /// Journal segments with records as young as this stay here; zero moves all.
+    pub(crate) young: Duration,
     /// Taken by whoever changes something: a hold never meets an expiry half done.
     pub(crate) one: tokio::sync::Mutex<()>,
     state: Mutex<KeeperState>,
+    /// What the log was last told is in trouble.
+    told: Mutex<Option<Trouble>>,
+}
+
+/// The pause after so many rounds in a row that failed.
+fn pause(failed: usize) -> Duration {
+    let again = failed.checked_sub(1).and_then(|nth| AGAIN.get(nth));
+    again.map_or(ROUND, |seconds| Duration::from_secs(*seconds))
 }
 
 impl Keeper {
@@ -70,13 +82,22 @@ impl Keeper {
         classes: BTreeMap<BodyClass, Retention>,
     ) -> Self {
         let (archive, one, state) = (None, tokio::sync::Mutex::default(), Mutex::default());
-        Self { segments, evidence, proofs, archive, notes, clock, classes, one, state }
+        let (young, told) = (Duration::ZERO, Mutex::default());
+        Self { segments, evidence, proofs, archive, notes, clock, classes, young, one, state, told }
     }
 
     /// Moves closed segments there.
     #[must_use]
     pub fn with_archive(mut self, archive: Arc<dyn ArchiveStore>) -> Self {
         self.archive = Some(archive);
+        self
+    }
+
+    /// Leaves here what a start reads, so that no start needs the archive: journal segments with records younger than this, and those from
+    /// the last time-stamp on.
+    #[must_use]
+    pub const fn leaving(mut self, young: Duration) -> Self {
+        self.young = young;
         self
     }
 
@@ -102,18 +123,20 @@ impl Keeper {
     /// Makes its rounds until `shutdown`; a round under way is given up between two steps.
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let mut day = None;
+        let mut failed = 0;
         loop {
-            if shutdown.run_until_cancelled(self.round(&mut day)).await.is_none() {
-                return;
-            }
-            if shutdown.run_until_cancelled(tokio::time::sleep(ROUND)).await.is_none() {
+            let Some(well) = shutdown.run_until_cancelled(self.round(&mut day)).await else { return };
+            failed = if well { 0 } else { failed + 1 };
+            let pause = pause(failed);
+            if shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                 return;
             }
         }
     }
 
     /// One round: expiry on the first of each UTC day and after one that failed, then moving. `day` is the day of the last expiry.
-    pub async fn round(&self, day: &mut Option<i64>) {
+    /// Returns whether everything is in order. The log tells when that changes, health how it stands.
+    pub async fn round(&self, day: &mut Option<i64>) -> bool {
         let now = self.clock.now();
         let today = now.seconds().div_euclid(24 * 3600);
         let mut failed = None;
@@ -126,16 +149,22 @@ impl Keeper {
         if let Err(error) = self.move_closed().await {
             failed.get_or_insert(error);
         }
-        let failing = failed.as_ref().map(ToString::to_string);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.lock();
-        if let Some(error) = &failing
-            && state.failing != failing
-        {
-            tracing::warn!(error, "evidence is not kept as configured; it is tried again in 10 minutes");
-        } else if failing.is_none() {
+        match (&failed, told.is_some()) {
+            // The same trouble in other words is no news.
+            (Some(error), _) if *told != Some(error.what()) => {
+                tracing::warn!(%error, "evidence is not kept as configured; it is tried again, after half a minute at first");
+            }
+            (None, true) => tracing::info!("evidence is kept as configured again"),
+            _ => {}
+        }
+        *told = failed.as_ref().map(KeepingError::what);
+        if failed.is_none() {
             state.well_at = Some(now);
         }
-        state.failing = failing;
+        state.failing = failed.map(|error| error.to_string());
+        told.is_none()
     }
 
     /// The moment that may be counted on for what cannot be undone.

@@ -31,6 +31,7 @@ impl Keeper {
         let expiring: Vec<_> = expiring.into_iter().filter(|m| m.plan.is_some()).map(|m| m.of).collect();
         let mut closed = self.segments.closed().await?;
         closed.retain(|segment| !expiring.iter().any(|of| of.holds(&segment.file)));
+        let closed = self.without_those_of_a_start(closed).await?;
         let mut moved = Moved::default();
         self.tell_waiting(&closed);
         for (i, segment) in closed.iter().enumerate() {
@@ -41,6 +42,40 @@ impl Keeper {
             self.tell_waiting(closed.get(i + 1..).unwrap_or_default());
         }
         Ok(moved)
+    }
+
+    /// All but the journal's segments from the first on that a start reads.
+    async fn without_those_of_a_start(
+        &self,
+        closed: Vec<ClosedSegment>,
+    ) -> Result<Vec<ClosedSegment>, KeepingError> {
+        let (mut moving, mut stays) = (Vec::with_capacity(closed.len()), false);
+        for segment in closed {
+            if segment.chain.is_some() {
+                stays = stays || self.is_read_at_start(&segment).await?;
+                if stays {
+                    continue;
+                }
+            }
+            moving.push(segment);
+        }
+        Ok(moving)
+    }
+
+    /// A start reads the records that requests which come again may belong to, and the last batch: its proof lies behind the records that it
+    /// covers.
+    async fn is_read_at_start(&self, segment: &ClosedSegment) -> Result<bool, KeepingError> {
+        if self.young.is_zero() {
+            return Ok(false);
+        }
+        if self.proofs.last_batch().await?.is_some_and(|batch| batch.next <= segment.next) {
+            return Ok(true);
+        }
+        let Some(last) = segment.next.checked_sub(1).filter(|last| *last >= segment.first) else {
+            return Ok(false);
+        };
+        let record = self.evidence.read(last).await?;
+        Ok(self.clock.now() < record.local.at.plus(self.young))
     }
 
     fn tell_waiting(&self, closed: &[ClosedSegment]) {
@@ -62,7 +97,7 @@ impl Keeper {
         if let Err(error) = fetch(archive, &name, &content).await {
             if matches!(error, ArchiveError::Damaged(_)) {
                 // It would be in the way of the next try. Nothing counts on it: the segment is still here.
-                tracing::error!(%error, name, "the archive did not keep what it was given");
+                tracing::debug!(%error, name, "the archive did not keep what it was given");
                 archive.delete(&name).await?;
             }
             return Err(error.into());

@@ -82,6 +82,22 @@ impl Plan {
             .ok_or_else(|| KeepingError::Plan(of.folder()))
     }
 
+    /// Whether the tombstones will name exactly these segments: while all of them can be read, nobody else's list is signed.
+    pub(crate) fn names(&self, segments: &[TombstoneSegment]) -> bool {
+        let told = self.said().flat_map(|said| said.segments);
+        told.map(|s| (s.file, s.sha256)).eq(segments.iter().map(|s| (s.file.clone(), s.sha256)))
+    }
+
+    /// Whether it was made when the time was over, and not in the future.
+    pub(crate) fn begun_within(&self, due: Timestamp, now: Timestamp) -> bool {
+        self.said().all(|said| due <= said.at && said.at <= now)
+    }
+
+    fn said(&self) -> impl Iterator<Item = TombstoneText> {
+        let line = |text: &String| text.lines().nth(1).and_then(|line| serde_json::from_str(line).ok());
+        self.texts.iter().filter_map(line)
+    }
+
     /// The texts of which no tombstone is among the proofs yet.
     pub(crate) fn unsaid<'a>(&'a self, marks: &'a [Proof]) -> impl Iterator<Item = &'a String> {
         let said = move |text: &str| {

@@ -55,5 +55,6 @@ mod tests {
         let heads = MemoryHeads::default();
         truc_log::contract::head_store(&heads, &signer).await.unwrap();
         truc_log::contract::head_store_reopened(&heads).await.unwrap();
+        truc_log::contract::head_store_chains(&MemoryHeads::default(), &signer).await.unwrap();
     }
 }

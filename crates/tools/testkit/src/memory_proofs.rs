@@ -40,6 +40,10 @@ impl ProofStore for MemoryStore {
         Ok(self.tree(size)?.root())
     }
 
+    async fn chain(&self, size: u64) -> Result<Option<Digest>, StoreError> {
+        self.chain_after(size)
+    }
+
     async fn inclusion(&self, index: u64, size: u64) -> Result<Vec<Digest>, StoreError> {
         if index >= size {
             return Err(StoreError::NotFound);

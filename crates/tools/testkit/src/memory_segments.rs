@@ -104,7 +104,8 @@ impl SegmentStore for MemorySegments {
 
     async fn class_months(&self) -> Result<Vec<ClassMonthState>, StoreError> {
         self.step(|kept| {
-            let all: BTreeSet<_> = kept.keys.iter().chain(kept.plans.keys()).cloned().collect();
+            let mut all: BTreeSet<_> = kept.keys.iter().chain(kept.plans.keys()).cloned().collect();
+            all.extend(kept.files.keys().filter_map(|file| month_of(file)));
             Ok(all
                 .into_iter()
                 .map(|of| {
@@ -184,4 +185,10 @@ impl SegmentStore for MemorySegments {
     async fn disk(&self) -> Result<DiskUse, StoreError> {
         Ok(DiskUse::default())
     }
+}
+
+/// Where a body segment lies, by its name; none of the journal's.
+fn month_of(file: &str) -> Option<ClassMonth> {
+    let mut parts = file.split('/');
+    Some(ClassMonth { class: parts.next()?.parse().ok()?, month: parts.next()?.parse().ok()? })
 }

@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use truc_evidence::{
-    Decision, DecisionLog, EvidenceStore, Found, NewRecord, Proof, Query, Receipt, RecordKind, Reservation,
-    StoreError, StoredRecord, leaf_hash,
+    Decision, DecisionLog, Decisions, EvidenceStore, Found, NewRecord, Proof, Query, Receipt, RecordKind,
+    Reservation, StoreError, StoredRecord, leaf_hash,
 };
 use truc_message::Leaf;
 use truc_model::{Digest, MessageId, Timestamp};
@@ -19,6 +19,8 @@ struct Kept {
     decisions: Vec<Decision>,
     proofs: Vec<Proof>,
     chain: Option<Digest>,
+    /// The chain after each record.
+    chains: Vec<Digest>,
     full: bool,
 }
 
@@ -70,8 +72,16 @@ impl MemoryStore {
         if kept.full {
             return Err(StoreError::Full);
         }
+        kept.next_chain(Digest::of(&proof.encode()?));
         kept.proofs.push(proof);
         Ok(())
+    }
+
+    /// The chain after so many records.
+    pub(crate) fn chain_after(&self, size: u64) -> Result<Option<Digest>, StoreError> {
+        let Some(last) = size.checked_sub(1) else { return Ok(None) };
+        let chain = self.kept().chains.get(usize::try_from(last).unwrap_or(usize::MAX)).copied();
+        chain.map(Some).ok_or(StoreError::NotFound)
     }
 
     /// True when there are none.
@@ -115,9 +125,12 @@ impl EvidenceStore for MemoryStore {
             local: record.local,
             local_bytes: local_bytes.into(),
             has_body: record.body.is_some(),
+            body_digest: record.body.as_ref().map(|body| Digest::of(body)),
         };
         kept.records.push((stored, record.body));
-        Ok(Receipt { sequence, chain: kept.next_chain(hash), leaf: Leaf { index: sequence, hash } })
+        let chain = kept.next_chain(hash);
+        kept.chains.push(chain);
+        Ok(Receipt { sequence, chain, leaf: Leaf { index: sequence, hash } })
     }
 
     async fn read(&self, sequence: u64) -> Result<StoredRecord, StoreError> {
@@ -179,6 +192,12 @@ impl DecisionLog for MemoryStore {
 
     async fn replay(&self) -> Result<Vec<Decision>, StoreError> {
         Ok(self.kept().decisions.clone())
+    }
+
+    async fn end(&self) -> Result<Option<Decisions>, StoreError> {
+        let kept = self.kept();
+        let next = kept.decisions.len() as u64;
+        Ok(kept.chain.filter(|_| next > 0).map(|chain| Decisions { next, chain }))
     }
 }
 

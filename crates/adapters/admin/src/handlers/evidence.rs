@@ -1,5 +1,7 @@
 //! Reading the evidence. What is read, and by whom, is logged; the log holds ids only.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -10,6 +12,7 @@ use serde::Deserialize;
 use truc_evidence::{Query, StoredRecord};
 use truc_model::{MemberId, MessageId};
 
+use crate::backend::AdminBackend;
 use crate::extract::{Body, Named, Params};
 use crate::fault::AdminFault;
 use crate::router::{App, Shared};
@@ -29,7 +32,7 @@ pub(crate) async fn list(
     Params(filter): Params<EvidenceFilter>,
 ) -> Result<Response, AdminFault> {
     let query = Query { owner: caller.member.clone(), ..filter.query().map_err(AdminFault::malformed)? };
-    let EvidencePage { exchanges, next } = app.backend.evidence_list(query).await?.into();
+    let EvidencePage { exchanges, next } = found(&app, query).await?;
     let mut response = Json(exchanges).into_response();
     if let Some(next) = next {
         response.headers_mut().insert(NEXT_HEADER, HeaderValue::from(next));
@@ -58,16 +61,21 @@ pub(crate) async fn search(
             "evidence searched for a person or dossier"
         );
     }
-    Ok(Json(app.backend.evidence_list(query).await?.into()))
+    found(&app, query).await.map(Json)
+}
+
+async fn found(app: &App, query: Query) -> Result<EvidencePage, AdminFault> {
+    let backend = Arc::clone(&app.backend);
+    app.read(async move { backend.evidence_list(query).await }).await.map(Into::into)
 }
 
 /// The records of an exchange, as many as are this member's.
 async fn records(
-    app: &App,
+    backend: &dyn AdminBackend,
     id: MessageId,
     member: Option<&MemberId>,
 ) -> Result<Vec<StoredRecord>, AdminFault> {
-    let mut records = app.backend.evidence_show(id).await?;
+    let mut records = backend.evidence_show(id).await?;
     records.retain(|record| member.is_none_or(|member| record.owner == *member));
     Ok(records)
 }
@@ -78,21 +86,25 @@ pub(crate) async fn show(
     Named(id): Named<MessageId>,
     Params(ShowParams { body: with_bodies }): Params<ShowParams>,
 ) -> Result<Json<EvidenceShown>, AdminFault> {
-    let records = records(&app, id, caller.member.as_ref()).await?;
-    if records.is_empty() {
-        return Err(AdminFault::not_found(format!("exchange {id}")));
-    }
-    tracing::info!(actor = caller.name, %id, with_bodies, "evidence shown");
-    let mut shown = Vec::with_capacity(records.len());
-    for record in records {
-        let stored = if with_bodies && record.has_body {
-            app.backend.evidence_body(record.sequence).await?
-        } else {
-            None
-        };
-        shown.push(EvidenceRecord::of(record, stored.map(|bytes| STANDARD.encode(bytes))));
-    }
-    Ok(Json(EvidenceShown { id, records: shown }))
+    let (backend, Caller { name, member, .. }) = (Arc::clone(&app.backend), caller);
+    let shown = async move {
+        let records = records(backend.as_ref(), id, member.as_ref()).await?;
+        if records.is_empty() {
+            return Err(AdminFault::not_found(format!("exchange {id}")));
+        }
+        tracing::info!(actor = name, %id, with_bodies, "evidence shown");
+        let mut shown = Vec::with_capacity(records.len());
+        for record in records {
+            let stored = if with_bodies && record.has_body {
+                backend.evidence_body(record.sequence).await?
+            } else {
+                None
+            };
+            shown.push(EvidenceRecord::of(record, stored.map(|bytes| STANDARD.encode(bytes))));
+        }
+        Ok(EvidenceShown { id, records: shown })
+    };
+    app.read(shown).await.map(Json)
 }
 
 pub(crate) async fn container(
@@ -100,11 +112,15 @@ pub(crate) async fn container(
     Extension(caller): Extension<Caller>,
     Named(id): Named<MessageId>,
 ) -> Result<Response, AdminFault> {
-    if caller.member.is_some() && records(&app, id, caller.member.as_ref()).await?.is_empty() {
-        return Err(AdminFault::not_found(format!("exchange {id}")));
-    }
-    let bytes = app.backend.evidence_container(id).await?;
-    tracing::info!(actor = caller.name, %id, "evidence exported");
+    let (backend, Caller { name, member, .. }) = (Arc::clone(&app.backend), caller);
+    let made = async move {
+        if member.is_some() && records(backend.as_ref(), id, member.as_ref()).await?.is_empty() {
+            return Err(AdminFault::not_found(format!("exchange {id}")));
+        }
+        backend.evidence_container(id).await
+    };
+    let bytes = app.read(made).await?;
+    tracing::info!(actor = name, %id, "evidence exported");
     let mut response = bytes.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/vnd.etsi.asic-e+zip"));

@@ -5,6 +5,7 @@
 mod declared;
 mod limited;
 mod node;
+mod reads;
 
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};

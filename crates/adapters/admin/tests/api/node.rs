@@ -43,6 +43,8 @@ pub(crate) struct Node {
     document: Mutex<Option<String>>,
     begun: Semaphore,
     gate: Semaphore,
+    searches_begun: Semaphore,
+    searches: Semaphore,
 }
 
 impl Node {
@@ -103,6 +105,7 @@ fn record_of(id: &str, owner: &str, service: &str, sequence: u64) -> StoredRecor
         local_bytes: Bytes::from(serde_json::to_vec(&local).unwrap()),
         local,
         has_body: true,
+        body_digest: None,
     }
 }
 
@@ -179,6 +182,8 @@ impl AdminBackend for Node {
     }
 
     async fn evidence_list(&self, query: Query) -> Result<Found, AdminFault> {
+        self.searches_begun.add_permits(1);
+        drop(self.searches.acquire().await.unwrap());
         let summary = |record: StoredRecord| ExchangeSummary {
             id: record.local.request,
             time: record.local.at,
@@ -249,6 +254,8 @@ pub(crate) async fn start_hosting(subsystems: &[&str]) -> Running {
         document: Mutex::default(),
         begun: Semaphore::new(0),
         gate: Semaphore::new(1),
+        searches_begun: Semaphore::new(0),
+        searches: Semaphore::new(1),
     });
     let entry = |role: &Role| TokenEntry {
         name: format!("ten-{}", role.as_str()),
@@ -287,6 +294,19 @@ impl Running {
     }
     pub(crate) async fn decision_has_begun(&self) {
         self.node.begun.acquire().await.unwrap().forget();
+    }
+    pub(crate) fn hold_searches(&self) {
+        self.node.searches.forget_permits(1);
+    }
+    /// Waits until so many searches have begun since the last time.
+    pub(crate) async fn searches_have_begun(&self, number: usize) {
+        self.node.searches_begun.acquire_many(number as u32).await.unwrap().forget();
+    }
+    pub(crate) fn another_search_has_begun(&self) -> bool {
+        self.node.searches_begun.available_permits() > 0
+    }
+    pub(crate) fn release_searches(&self) {
+        self.node.searches.add_permits(1);
     }
     pub(crate) fn release_decisions(&self) {
         self.node.gate.add_permits(1);

@@ -38,7 +38,7 @@ async fn every_code_has_its_true_status_and_x_roads_form() {
         );
         assert_eq!(
             (body["blame"].as_str(), body["retry"].as_str()),
-            (Some(code.blame().as_str()), Some(code.retry().as_str()))
+            (Some(fault.blame().as_str()), Some(code.retry().as_str()))
         );
         assert!(!String::from_utf8(answer.body).unwrap().contains("secret"));
     }

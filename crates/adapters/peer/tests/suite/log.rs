@@ -79,6 +79,7 @@ fn question() -> LogQuestion {
         head: "a head\n".into(),
         head_known_size: 2,
         head_consistency: vec![Digest::of(b"1"), Digest::of(b"2")],
+        held: vec!["what you showed me\n".into()],
     }
 }
 
@@ -114,6 +115,7 @@ async fn what_is_too_long_is_not_asked_and_not_believed() {
         LogQuestion { log: "x".repeat(1025), ..question() },
         LogQuestion { head: "x".repeat(4097), ..question() },
         LogQuestion { head_consistency: vec![Digest::of(b""); 66], ..question() },
+        LogQuestion { held: vec!["x".repeat(4097)], ..question() },
     ] {
         let refused = links.log_proof(&entry, &long).await;
         let right = matches!(&refused, Err(LinkError::Broken(why)) if why.contains("InvalidArgument"));

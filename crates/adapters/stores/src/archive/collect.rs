@@ -1,7 +1,6 @@
 //! What goes into a backup.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::{self as stdio, Read};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -70,7 +69,7 @@ impl Collection {
     /// # Errors
     /// [`ArchiveError::Io`] when it cannot be read.
     pub fn file(&mut self, path: &Path) -> Result<(), ArchiveError> {
-        let bytes = std::fs::read(path).map_err(|e| io(path, e))?;
+        let bytes = crate::files::read_plain(path).map_err(|e| io(path, e))?;
         self.add(path, Source::Bytes(bytes))
     }
 
@@ -188,7 +187,7 @@ impl Collection {
                     take(&name, bytes.len() as u64, mode, &mut &bytes[..])?;
                 }
                 Source::File(length) => {
-                    let file = match File::open(&item.path) {
+                    let file = match crate::files::open_plain(&item.path) {
                         // Swept away meanwhile: nothing needs it any more.
                         Err(e) if e.kind() == stdio::ErrorKind::NotFound && length.is_none() => continue,
                         opened => opened.map_err(failed)?,

@@ -1,6 +1,5 @@
 //! How far a journal reaches at this moment, while its process goes on writing.
 
-use std::fs::File;
 use std::io::Read as _;
 use std::path::PathBuf;
 
@@ -42,7 +41,7 @@ pub(super) fn of(dir: &std::path::Path, stem: &str) -> Result<Extent, ArchiveErr
 /// and they are made durable here, should their writer not have come to it.
 fn whole_frames(segment: &Segment) -> Result<(u64, JournalEnd), ArchiveError> {
     let failed = |e: std::io::Error| io(&segment.path, e);
-    let mut file = File::open(&segment.path).map_err(failed)?;
+    let mut file = crate::files::open_plain(&segment.path).map_err(failed)?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(failed)?;
     let mut point = segment.start();

@@ -9,6 +9,7 @@
 //! m                               point up to which the journal is indexed
 //! n sequence                   -> what is kept of a record that no run holds yet
 //! a digest                     -> place of an artifact
+//! c                               the last record's number from 1, and the journal's chain hash after it
 //! ```
 //!
 //! Capital letters are the proofs' (`index_proofs.rs`). Runs, in the folder `runs` within that of sled, cover the sequences from 0 on without
@@ -190,6 +191,12 @@ impl Index {
     }
 
     fn try_open(dir: &Path) -> Result<(Self, Option<Point>), Failure> {
+        // sled would wait for ever where a pipe lies.
+        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| !kind.is_file() && !kind.is_dir()) {
+                return Err(Failure::Unusable(format!("{} is no file", entry.path().display())));
+            }
+        }
         let opened = catch_unwind(AssertUnwindSafe(|| {
             sled::Config::new().path(dir).cache_capacity(CACHE).flush_every_ms(Some(1000)).open()
         }));
@@ -270,6 +277,11 @@ impl Index {
         Ok(())
     }
 
+    /// Its folder.
+    pub(super) fn dir(&self) -> &Path {
+        self.runs.parent().unwrap_or(&self.runs)
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -303,6 +315,10 @@ impl Index {
             if self.read().newest.places.len() >= RECORDS {
                 self.end_run(&mut waiting.records, &mut batch)?;
             }
+        }
+        if let Some(last) = steps.iter().rev().find_map(|step| step.record()) {
+            let chain = [&(last.sequence + 1).to_be_bytes(), last.after.chain.as_bytes().as_slice()].concat();
+            batch.insert(b"c", chain);
         }
         waiting.point = steps.last().map(|last| last.after()).or(waiting.point);
         if steps.len() < LONG_STEP {
@@ -381,6 +397,15 @@ impl Index {
         guarded(|| {
             let bytes = self.db.get(key(b'a', &[digest.as_bytes()])).map_err(text)?;
             bytes.map(|b| decode_place(&mut Reader(&b)).ok_or_else(|| BAD_ENTRY.to_owned())).transpose()
+        })
+    }
+
+    /// How many records there were, and the journal's chain hash after the last of them.
+    pub(crate) fn chain(&self) -> Result<Option<(u64, Digest)>, String> {
+        guarded(|| {
+            let bytes = self.db.get([b'c']).map_err(text)?;
+            let read = |r: &mut Reader<'_>| Some((r.u64()?, r.digest()?));
+            bytes.map(|b| read(&mut Reader(&b)).ok_or_else(|| BAD_ENTRY.to_owned())).transpose()
         })
     }
 

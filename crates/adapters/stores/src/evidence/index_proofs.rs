@@ -41,6 +41,8 @@ pub(super) fn add(batch: &mut sled::Batch, proof: &ToProve) {
         Proof::Tombstone(_) | Proof::Hold(_) | Proof::Release(_) | Proof::Archived(_) => {
             batch.insert(key(b'M', &[&place]), &[]);
         }
+        // Only a check of the whole journal asks for these.
+        Proof::Decisions(_) => {}
     }
 }
 
@@ -121,6 +123,35 @@ impl Index {
                 decode_place(&mut Reader(k.get(1..).unwrap_or_default())).ok_or_else(|| BAD_ENTRY.to_owned())
             })
             .collect()
+        })
+    }
+
+    /// The point up to which all that is indexed is in sled's hands.
+    pub(crate) fn told(&self) -> Found<Point> {
+        // Nothing more; only what waited.
+        self.apply(&[])?;
+        guarded(|| {
+            let bytes = self.db.get([b'm']).map_err(text)?;
+            bytes.map(|b| decode_point(&b).ok_or_else(|| BAD_ENTRY.to_owned())).transpose()
+        })
+    }
+
+    /// Puts what sled has on stable storage; sled itself only has the system begin to write.
+    pub(crate) fn sync(&self) -> Result<(), String> {
+        guarded(|| {
+            self.db.flush().map_err(text)?;
+            for entry in std::fs::read_dir(self.dir()).map_err(text)? {
+                let entry = entry.map_err(text)?;
+                if !entry.file_type().map_err(text)?.is_file() {
+                    continue;
+                }
+                match std::fs::File::open(entry.path()).and_then(|file| file.sync_all()) {
+                    // sled replaces its snapshots.
+                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                    synced => synced.map_err(text)?,
+                }
+            }
+            crate::files::sync_folder(self.dir()).map_err(text)
         })
     }
 

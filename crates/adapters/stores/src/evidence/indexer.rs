@@ -63,6 +63,15 @@ impl Derived {
         self.tree.append(first, &hashes).map_err(|e| format!("{}: {e}", self.tree.dir().display()))
     }
 
+    /// Puts tree and index on stable storage, as far as they reach; returns that point. The next start reads the journal from there.
+    pub(super) fn settle_all(&self) -> Result<Option<Point>, String> {
+        // Whatever the index has is in the tree.
+        let Some(point) = self.index.told()? else { return Ok(None) };
+        self.settle(&point)?;
+        self.index.sync()?;
+        Ok(Some(point))
+    }
+
     /// Makes the tree durable up to `point`, as far as the index is.
     fn settle(&self, point: &Point) -> Result<(), String> {
         self.tree.sync().map_err(|e| format!("{}: {e}", self.tree.dir().display()))?;

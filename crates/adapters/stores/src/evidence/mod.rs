@@ -100,6 +100,7 @@ impl EvidenceJournal {
         let segments = scan::list_all(&dir, STEM, &shelf)?;
         let (derived, end) = indexer::open(&places, &segments, None)?;
         let artifacts = derived.index.artifacts().map_err(StoreError::Failed)?;
+        bodies::give_back(&bodies, &options)?;
         let slot: Slot = Arc::new(RwLock::new(Some(Arc::new(derived))));
         let tail = Arc::new(Tail::new(options.trail));
         let setup = Setup {
@@ -206,7 +207,6 @@ impl EvidenceStore for EvidenceJournal {
         let key = self.keys.record_key(owner);
         let key = key.ok_or_else(|| StoreError::Failed(format!("there is no evidence key for {owner}")))?;
         let local_bytes = serde_json::to_vec(&record.local).map_err(|e| StoreError::Failed(e.to_string()))?;
-        let payload = encode(&record, &local_bytes)?;
         let body = match record.body.take() {
             Some(bytes) if bytes.is_empty() => EntryBody::Empty,
             Some(bytes) if bytes.len() <= BODY_LIMIT => {
@@ -214,6 +214,8 @@ impl EvidenceStore for EvidenceJournal {
             }
             _ => EntryBody::None,
         };
+        let apart = if let EntryBody::Bytes(packed) = &body { Some(packed.digest()) } else { None };
+        let payload = encode(&record, apart, &local_bytes)?;
         let signed = record.kind.message_kind().is_some();
         let cms_digest = Digest::of(&record.cms);
         let group = signed.then(|| group_hash(record.manifest_digest, cms_digest, &record.statuses));
@@ -297,15 +299,19 @@ impl Readers {
         })
     }
 
-    fn record(&self, sequence: u64) -> Result<(StoredRecord, BodyRef), StoreError> {
-        let place = match self.tail.place(sequence) {
-            Some(place) => place,
+    fn place(&self, sequence: u64) -> Result<Place, StoreError> {
+        match self.tail.place(sequence) {
+            Some(place) => Ok(place),
             None => match self.index(|i| i.place(sequence)) {
-                Ok(Some(place)) => place,
+                Ok(Some(place)) => Ok(place),
                 // The tail may have been emptied into an index that failed; the journal itself always knows.
-                Ok(None) | Err(_) => self.search(sequence)?.ok_or(StoreError::NotFound)?,
+                Ok(None) | Err(_) => self.search(sequence)?.ok_or(StoreError::NotFound),
             },
-        };
+        }
+    }
+
+    fn record(&self, sequence: u64) -> Result<(StoredRecord, BodyRef), StoreError> {
+        let place = self.place(sequence)?;
         let content = self.frame(place, FrameType::Record, Some(sequence))?;
         let path = self.path(place.segment);
         decode(sequence, content).ok_or_else(|| damaged(&path, place.offset, "a record of an unknown format"))

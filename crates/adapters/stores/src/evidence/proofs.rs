@@ -15,7 +15,7 @@ use super::{EvidenceJournal, PROOF_LIMIT, Readers};
 use crate::bodies::Month;
 use crate::files::damaged;
 use crate::journal::format::FrameType;
-use crate::journal::scan::Place;
+use crate::journal::scan::{self, Place};
 use crate::journal::{Entry, EntryBody, content};
 
 /// Group hashes read at once.
@@ -45,6 +45,21 @@ impl Readers {
             self.tail.ask_to_reopen();
             StoreError::Failed("the tree cannot be read and is made again from the journal; ask later".into())
         })
+    }
+
+    fn chain(&self, size: u64) -> Result<Option<Digest>, StoreError> {
+        let Some(last) = size.checked_sub(1) else { return Ok(None) };
+        self.tree(size, |_| Ok(()))?;
+        if let Some(chain) = self.tail.chain(size) {
+            return Ok(Some(chain));
+        }
+        if let Some((_, chain)) = self.index(|i| i.chain())?.filter(|(of, _)| *of == size) {
+            return Ok(Some(chain));
+        }
+        let place = self.place(last)?;
+        let (segments, _) = (self.extent)();
+        let segment = segments.iter().find(|s| s.id == place.segment).ok_or(StoreError::NotFound)?;
+        scan::chain_after(segment, place.offset).map(Some)
     }
 
     fn batch(&self, place: Option<Place>) -> Result<Option<Batch>, StoreError> {
@@ -87,6 +102,10 @@ impl ProofStore for EvidenceJournal {
 
     async fn root(&self, size: u64) -> Result<Digest, StoreError> {
         self.reading(move |r| r.tree(size, |tree| root(tree, size))).await
+    }
+
+    async fn chain(&self, size: u64) -> Result<Option<Digest>, StoreError> {
+        self.reading(move |r| r.chain(size)).await
     }
 
     async fn inclusion(&self, index: u64, size: u64) -> Result<Vec<Digest>, StoreError> {

@@ -1,8 +1,9 @@
-//! The content of a record's frame, format versions 1 and 2, and what the index takes from it.
+//! The content of a record's frame, format versions 1 to 3, and what the index takes from it.
 //!
 //! ```text
 //! version 1    body reference (bodies.rs) · 1 u8 · parts
 //! version 2    body reference · 2 u8 · length of the parts u32 · the parts as zstd
+//! version 3    body reference · 3 u8 · SHA-256 of the body 32 · length of the parts u32 · the parts as zstd
 //! parts        kind u8 · owner u32+tagged text · header u32+bytes · manifest digest 32 · CMS u32+bytes · number of statuses u16 ·
 //!              their digests · local part u32+JSON
 //! ```
@@ -17,8 +18,9 @@ use crate::bodies::BodyRef;
 use crate::journal::content;
 use crate::journal::format::Reader;
 
-/// The version written.
+/// The versions written: without a body that lies apart, and with one, of which the digest stays when it expires.
 const VERSION: u8 = 2;
+const WITH_BODY: u8 = 3;
 const UNCOMPRESSED: u8 = 1;
 
 fn kind_from_number(number: u8) -> Option<RecordKind> {
@@ -32,8 +34,12 @@ fn push_long(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Writes all but the body reference.
-pub(crate) fn encode(record: &NewRecord, local_bytes: &[u8]) -> Result<Vec<u8>, StoreError> {
+/// Writes all but the body reference. `body` is the digest of a body that lies apart.
+pub(crate) fn encode(
+    record: &NewRecord,
+    body: Option<Digest>,
+    local_bytes: &[u8],
+) -> Result<Vec<u8>, StoreError> {
     let mut out = Vec::with_capacity(256 + record.header.len() + record.cms.len() + local_bytes.len());
     out.push(record.kind.number());
     push_long(&mut out, record.owner.tagged().as_bytes());
@@ -49,7 +55,8 @@ pub(crate) fn encode(record: &NewRecord, local_bytes: &[u8]) -> Result<Vec<u8>, 
     push_long(&mut out, local_bytes);
     let too_long = |_| StoreError::Failed("a record is too long".into());
     let length = u32::try_from(out.len()).map_err(too_long)?;
-    let mut content = vec![VERSION];
+    let mut content = vec![if body.is_some() { WITH_BODY } else { VERSION }];
+    content.extend(body.iter().flat_map(Digest::as_bytes));
     content.extend_from_slice(&length.to_be_bytes());
     content.extend_from_slice(&content::pack(&out)?);
     Ok(content)
@@ -60,18 +67,25 @@ pub(crate) fn decode(sequence: u64, content: Vec<u8>) -> Option<(StoredRecord, B
     let content = Bytes::from(content);
     let mut r = Reader(&content);
     let body = BodyRef::decode(&mut r)?;
-    let content = match r.u8()? {
+    let version = r.u8()?;
+    let digest = if version == WITH_BODY { Some(r.digest()?) } else { None };
+    let content = match version {
         UNCOMPRESSED => content.slice_ref(r.0),
-        VERSION => {
+        VERSION | WITH_BODY => {
             let length = r.u32()? as usize;
             Bytes::from(content::decompress(r.0, length)?)
         }
         _ => return None,
     };
-    parts(sequence, body, &content)
+    parts(sequence, body, digest, &content)
 }
 
-fn parts(sequence: u64, body: BodyRef, content: &Bytes) -> Option<(StoredRecord, BodyRef)> {
+fn parts(
+    sequence: u64,
+    body: BodyRef,
+    body_digest: Option<Digest>,
+    content: &Bytes,
+) -> Option<(StoredRecord, BodyRef)> {
     let mut r = Reader(content);
     let kind = kind_from_number(r.u8()?)?;
     let owner = MemberId::from_tagged(std::str::from_utf8(r.long()?).ok()?).ok()?;
@@ -95,6 +109,7 @@ fn parts(sequence: u64, body: BodyRef, content: &Bytes) -> Option<(StoredRecord,
         local,
         local_bytes,
         has_body,
+        body_digest,
     };
     whole.then_some((record, body))
 }

@@ -1,14 +1,23 @@
 //! [`SegmentStore`] of an open journal: the folder's side is in `keeping`, here is what only the writer knows.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use truc_evidence::{
     Archived, ClassMonth, ClassMonthState, ClosedSegment, DiskUse, SegmentStore, StoreError, YearMonth,
 };
 
-use super::{EvidenceJournal, Readers};
+use super::indexer::current;
+use super::{EvidenceJournal, Readers, STEM};
 use crate::bodies::{self, BodyRef};
+use crate::journal::scan::{Place, SegmentId, segment_id};
 use crate::keeping::{self, Folder};
+
+/// How long the index may take to come to the end of a segment that is to make way.
+const SETTLE_WAIT: Duration = Duration::from_secs(30);
+const TRAILS: &str =
+    "the index trails behind the segment that is to make way for its copy in the archive; it is tried again";
 
 impl EvidenceJournal {
     async fn kept<T: Send + 'static>(
@@ -16,6 +25,23 @@ impl EvidenceJournal {
         work: impl FnOnce(&Folder) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.reading(move |r| work(&r.folder)).await
+    }
+
+    /// Puts on stable storage what is made from `segment`, so that no start needs it again: it is about to leave this disk, and the
+    /// archive may be away when the power comes back.
+    async fn settle_beyond(&self, segment: SegmentId) -> Result<(), StoreError> {
+        let mut indexed = self.indexer.indexed.clone();
+        let beyond = |place: &Place| place.segment > segment;
+        let there = |reached: &Option<Place>| reached.as_ref().is_some_and(beyond);
+        // What waits any longer is told by what follows.
+        let _ = tokio::time::timeout(SETTLE_WAIT, indexed.wait_for(there)).await;
+        self.reading(move |r| {
+            let trails = || StoreError::Failed(TRAILS.into());
+            let derived = current(&r.slot).ok_or_else(trails)?;
+            let point = derived.settle_all().map_err(StoreError::Failed)?;
+            point.filter(|point| point.place.segment > segment).map(drop).ok_or_else(trails)
+        })
+        .await
     }
 }
 
@@ -37,8 +63,10 @@ fn hold(readers: &Readers, sequence: u64) -> Result<bool, StoreError> {
 #[async_trait]
 impl SegmentStore for EvidenceJournal {
     async fn closed(&self) -> Result<Vec<ClosedSegment>, StoreError> {
+        // What lies there first, then what is open: a segment that is begun in between must not be taken for a closed one.
+        let bodies = self.kept(Folder::body_segments).await?;
         let closed = self.journal()?.closed().await?;
-        self.kept(move |folder| folder.closed(&closed.journal, &closed.open_bodies)).await
+        self.kept(move |folder| folder.closed(&closed.journal, bodies, &closed.open_bodies)).await
     }
 
     async fn bytes(&self, file: &str) -> Result<Bytes, StoreError> {
@@ -47,6 +75,9 @@ impl SegmentStore for EvidenceJournal {
     }
 
     async fn remove(&self, archived: &Archived) -> Result<(), StoreError> {
+        if let Some(segment) = segment_id(&archived.file, STEM) {
+            self.settle_beyond(segment).await?;
+        }
         let archived = archived.clone();
         self.kept(move |folder| folder.remove(&archived)).await
     }

@@ -62,6 +62,9 @@ pub(crate) enum Note {
     Proof(Proof),
 }
 
+/// The chain after so many of the last records is remembered: heads are made of the last one, while others come.
+const RECENT: usize = 16_384;
+
 #[derive(Default)]
 struct Waiting {
     /// In the journal's order.
@@ -69,6 +72,8 @@ struct Waiting {
     places: HashMap<u64, Place>,
     by_request: HashMap<MessageId, Vec<u64>>,
     artifacts: HashMap<Digest, Place>,
+    /// Numbers of records without a gap, and the chain after each.
+    chains: VecDeque<(u64, Digest)>,
     /// The index is to be opened again, though nothing may wait for it.
     reopen: bool,
     closed: bool,
@@ -97,6 +102,14 @@ impl Tail {
     }
     pub(crate) fn artifact(&self, digest: &Digest) -> Option<Place> {
         self.lock().artifacts.get(digest).copied()
+    }
+
+    /// The chain after the first `size` records, if the last of them was appended lately.
+    pub(crate) fn chain(&self, size: u64) -> Option<Digest> {
+        let waiting = self.lock();
+        let number = size.checked_sub(waiting.chains.front()?.0)?;
+        let found = waiting.chains.get(usize::try_from(number).ok()?);
+        found.filter(|(of, _)| *of == size).map(|(_, chain)| *chain)
     }
 
     /// Lets [`Tail::take`] return, with or without steps.
@@ -156,6 +169,10 @@ impl Sink<Note> for Tail {
         for Written { sequence, place, artifacts, after, leaf, note } in entries {
             let step = match note {
                 Note::Record(summary, group) => {
+                    if waiting.chains.len() == RECENT {
+                        waiting.chains.pop_front();
+                    }
+                    waiting.chains.push_back((sequence + 1, after.chain));
                     waiting.by_request.entry(summary.request).or_default().push(sequence);
                     waiting.places.insert(sequence, place);
                     waiting.artifacts.extend(artifacts.iter().copied());

@@ -16,6 +16,7 @@ use truc_log::{Subtrees, node_hash};
 use truc_model::Digest;
 
 use super::index_proofs::NONE;
+use crate::files::{NO_WAITING, plain};
 
 const HASH: u64 = 32;
 /// Nodes of one file under one of the next, as a power of two.
@@ -33,7 +34,9 @@ pub(crate) struct TreeFiles {
 }
 
 fn open_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(NO_WAITING);
+    plain(options.open(path)?)
 }
 
 /// The root of a complete subtree over so many nodes, a power of two.

@@ -1,17 +1,18 @@
 //! What is not here any more, and whether it says so itself: archived segments, expired bodies.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Deserialize;
-use truc_evidence::{Archived, StoreError};
+use truc_evidence::{Archived, ClassMonth, StoreError, holds_in_force};
 use truc_log::{NoteKey, SignedNote};
-use truc_model::Digest;
+use truc_model::{Digest, MessageId, Timestamp};
 
 use super::Check;
 use crate::evidence::STEM;
+use crate::files::read_plain;
 use crate::journal::scan::{self, Segment, segment_id};
-use crate::keeping::Stub;
+use crate::keeping::{PLAN, Stub};
 
 /// What a tombstone says, as far as it matters here (`docs/evidence.md` §6.2).
 #[derive(Deserialize)]
@@ -31,6 +32,33 @@ pub(super) fn buried(note: &str, keys: &[NoteKey]) -> Result<(String, u32), &'st
     Ok((class, month.parse().map_err(|_| UNREADABLE)?))
 }
 
+/// The plan of an expiry, as far as it matters here: the texts of its tombstones.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Begun {
+    v: u32,
+    texts: Vec<String>,
+}
+
+/// What each of those texts says.
+#[derive(Deserialize)]
+struct Planned {
+    class: String,
+    month: String,
+    at: Timestamp,
+}
+
+/// When the expiry was begun that a plan tells of; none when it is not one of this class and month.
+fn begun_at(plan: &[u8], of: &ClassMonth) -> Option<Timestamp> {
+    let plan: Begun = serde_json::from_slice(plan).ok().filter(|plan: &Begun| plan.v == 1)?;
+    let said = plan.texts.iter().map(|text| {
+        let said: Planned = serde_json::from_str(text.strip_prefix("truc tombstone 1\n")?).ok()?;
+        let fits = said.class == of.class.to_string() && said.month == of.month.to_string();
+        fits.then_some(said.at)
+    });
+    said.collect::<Option<Vec<_>>>()?.into_iter().min()
+}
+
 /// What the stubs in a folder say is archived; one that cannot be read says nothing.
 fn stubs_in(folder: &Path) -> Vec<Archived> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -39,6 +67,64 @@ fn stubs_in(folder: &Path) -> Vec<Archived> {
 }
 
 impl Check<'_> {
+    /// All of the journal lies in the archive, or none of it is left: the stubs say how many records there were.
+    pub(super) fn all_away(&mut self, dir: &Path) -> Result<(), StoreError> {
+        let next = stubs_in(dir).into_iter().filter(|stub| segment_id(STEM, &stub.file).is_some());
+        let next = next.map(|stub| stub.next).max().unwrap_or_default();
+        if let Some(log) = &mut self.log
+            && !log.begin_at(next)?
+        {
+            let what = "the journal lies in the archive, and index/log does not have its records: nothing can be compared without --archive";
+            self.problem(dir, 0, what);
+        }
+        self.report.not_read = next;
+        Ok(())
+    }
+
+    /// Whether the expiry of a class and month was begun, by a plan that a node could have made.
+    pub(super) fn begun(&self, folder: &Path, class: &str, month: u32) -> Result<bool, (PathBuf, String)> {
+        let path = folder.join("bodies").join(class).join(format!("{month:06}")).join(PLAN);
+        let of = match (class.parse(), format!("{month:06}").parse()) {
+            (Ok(class), Ok(month)) => ClassMonth { class, month },
+            _ => return Ok(false),
+        };
+        if !path.exists() {
+            return Ok(false);
+        }
+        let wrong =
+            |why: &str| (path.clone(), format!("the bodies of {class} {month:06} are gone, and {why}"));
+        let plan =
+            read_plain(&path).map_err(|e| wrong(&format!("the plan of their expiry cannot be read: {e}")))?;
+        let at = begun_at(&plan, &of).ok_or_else(|| wrong("what lies here is no plan of their expiry"))?;
+        let due = self.expires.map(|expires| expires(&of));
+        match due {
+            Some(due) if due.is_none_or(|due| at < due) => Err(wrong(
+                "the plan of their expiry was made before their time was over, by the classes of the configuration",
+            )),
+            _ => Ok(true),
+        }
+    }
+
+    /// No body that a hold in force names is gone.
+    pub(super) fn held(&mut self, folder: &Path) {
+        let holds = holds_in_force(&std::mem::take(&mut self.holds));
+        let mut held: Vec<(MessageId, &str)> = holds
+            .values()
+            .flat_map(|hold| hold.requests.iter().map(|id| (*id, hold.case.as_str())))
+            .collect();
+        held.sort_unstable();
+        for (request, sequence) in std::mem::take(&mut self.gone_of) {
+            if let Ok(at) = held.binary_search_by_key(&request, |(id, _)| *id)
+                && let Some((_, case)) = held.get(at)
+            {
+                let what = format!(
+                    "record {sequence}: its body is gone, though the hold of the case {case:?} was in force"
+                );
+                self.problem(&folder.join("bodies"), 0, what);
+            }
+        }
+    }
+
     /// Adds the segments that lie in the archive, to be read from there.
     pub(super) fn add_archived(
         &mut self,

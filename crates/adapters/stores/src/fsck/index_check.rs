@@ -6,7 +6,7 @@ use truc_evidence::{Proof, StoreError};
 use truc_model::Digest;
 
 use crate::evidence::index::Index;
-use crate::files::io;
+use crate::files::{io, open_plain};
 use crate::journal::scan::{Place, Point};
 
 /// The copied index; none when there is none, or it cannot be opened: it is made again at the next start.
@@ -26,7 +26,7 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
         if entry.file_type()?.is_dir() {
             copy(&entry.path(), &target)?;
         } else {
-            std::fs::copy(entry.path(), target)?;
+            std::io::copy(&mut open_plain(&entry.path())?, &mut std::fs::File::create(target)?)?;
         }
     }
     Ok(())

@@ -13,7 +13,7 @@ use truc_model::{Digest, Timestamp};
 
 use super::{FsckOptions, FsckReport, Problem};
 use crate::evidence::tree_files::{LEVELS, TreeFiles, nodes_at};
-use crate::files::io;
+use crate::files::{io, open_plain};
 
 /// Records gathered before they go into the tree.
 const PART: usize = 4096;
@@ -39,6 +39,9 @@ pub(super) struct LogCheck {
     leaves: Option<File>,
     groups: Option<File>,
     pending: Vec<(Digest, Option<Digest>)>,
+    /// The chain after each record, 32 bytes each; nothing where it is not known.
+    chains: File,
+    pending_chains: Vec<Digest>,
     /// The record that comes next; none any more behind one that could not be read.
     next: u64,
     broken: bool,
@@ -58,7 +61,10 @@ impl LogCheck {
         let place = tempfile::tempdir().map_err(|e| io(&std::env::temp_dir(), e))?;
         let tree = TreeFiles::open(place.path()).map_err(|e| io(place.path(), e))?;
         let kept = folder.join("index/log");
-        let (leaves, groups) = (File::open(kept.join("leaves")).ok(), File::open(kept.join("groups")).ok());
+        let chains = place.path().join("chains");
+        let chains = File::options().read(true).write(true).create_new(true).open(&chains);
+        let chains = chains.map_err(|e| io(place.path(), e))?;
+        let (leaves, groups) = (open_plain(&kept.join("leaves")).ok(), open_plain(&kept.join("groups")).ok());
         let (pending, batches, archived) = (Vec::new(), Vec::new(), Vec::new());
         let (next, begin, broken, differs) = (0, 0, false, None);
         Ok(Self {
@@ -68,6 +74,8 @@ impl LogCheck {
             leaves,
             groups,
             pending,
+            chains,
+            pending_chains: Vec::new(),
             next,
             broken,
             batches,
@@ -96,6 +104,7 @@ impl LogCheck {
                 return Ok(false);
             }
             let group = |hash: Digest| (hash != UNWRITTEN).then_some(hash);
+            self.pending_chains.extend(leaves.iter().map(|_| UNWRITTEN));
             self.pending.extend(leaves.into_iter().zip(groups.into_iter().map(group)));
             self.next += count as u64;
             self.flush()?;
@@ -108,7 +117,7 @@ impl LogCheck {
         sequence: u64,
         leaf: Digest,
         group: Option<Digest>,
-        at: Timestamp,
+        (at, chain): (Timestamp, Option<Digest>),
     ) -> Result<(), StoreError> {
         self.waiting.push_back((sequence, at));
         if self.broken || sequence != self.next {
@@ -116,6 +125,7 @@ impl LogCheck {
             return Ok(());
         }
         self.pending.push((leaf, group));
+        self.pending_chains.push(chain.unwrap_or(UNWRITTEN));
         self.next += 1;
         if self.pending.len() >= PART { self.flush() } else { Ok(()) }
     }
@@ -138,7 +148,14 @@ impl LogCheck {
         let failed = |e| io(self.tree.dir(), e);
         self.tree.append(first, &self.pending).map_err(failed)?;
         self.pending.clear();
-        Ok(())
+        let chains: Vec<u8> = self.pending_chains.drain(..).flat_map(|chain| chain.0).collect();
+        self.chains.write_all_at(&chains, first * HASH).map_err(failed)
+    }
+
+    /// The chain after the first `size` records, where they were read.
+    fn chain(&self, size: u64) -> Option<Digest> {
+        let read = read(Some(&self.chains), size.checked_sub(1)?, 1)?;
+        read.first().copied().filter(|chain| *chain != UNWRITTEN)
     }
 
     /// The first of the pending records that the tree files have otherwise.
@@ -164,7 +181,7 @@ impl LogCheck {
     ) -> Result<(), StoreError> {
         self.flush()?;
         report.waited = self.waited;
-        let mut judge = Judge { check: &self, options, report, sure: 0 };
+        let mut judge = Judge { check: &self, options, report, sure: 0, told: false };
         judge.files()?;
         judge.batches()?;
         judge.outside()
@@ -183,6 +200,8 @@ struct Judge<'a> {
     report: &'a mut FsckReport,
     /// So many records are those that something signed elsewhere speaks of.
     sure: u64,
+    /// It was said that a batch's head speaks of another chain: so does every later one.
+    told: bool,
 }
 
 impl Judge<'_> {
@@ -226,7 +245,7 @@ impl Judge<'_> {
         }
         for level in 1..=LEVELS {
             let path = check.kept.join(format!("level-{level}"));
-            let Ok(file) = File::open(&path) else { continue };
+            let Ok(file) = open_plain(&path) else { continue };
             if let Some(node) = self.level_differs(level, &file, size)? {
                 let what = format!(
                     "subtree {node} is not that of the records below it; remove index/log, it is made again"
@@ -281,11 +300,19 @@ impl Judge<'_> {
                 self.problem(&found.path, found.offset, what);
                 break;
             }
-            if let Err(why) = self.batch(&found.batch)? {
-                self.affected_in(first..next);
-                self.problem(&found.path, found.offset, format!("{said}: {why}"));
-            } else {
-                self.report.batches += 1;
+            match self.batch(&found.batch)? {
+                Err(why) => {
+                    self.affected_in(first..next);
+                    self.problem(&found.path, found.offset, format!("{said}: {why}"));
+                }
+                Ok(line) => match self.other_chain(next, line) {
+                    None => self.report.batches += 1,
+                    Some(_) if self.told => {}
+                    Some(why) => {
+                        self.told = true;
+                        self.problem(&found.path, found.offset, format!("{said}: its head knew {why}"));
+                    }
+                },
             }
             stamped = next;
         }
@@ -293,7 +320,30 @@ impl Judge<'_> {
         Ok(())
     }
 
-    fn batch(&self, batch: &Batch) -> Result<Result<(), String>, StoreError> {
+    /// Compares what a head says of the chain after `size` records with the journal; says what it knew that is not so here. Of what was
+    /// not read nothing is said.
+    fn other_chain(&mut self, size: u64, line: Option<Digest>) -> Option<String> {
+        let (said, here) = line.zip(self.check.chain(size))?;
+        let begin = self.check.begin;
+        let from = if self.report.chained < size { self.report.chained.max(begin) } else { begin };
+        if said == here {
+            self.report.chained = self.report.chained.max(size);
+            return None;
+        }
+        self.affected_in(from..size);
+        let beginning = if from == begin && begin > 0 {
+            "; or the segments before the first one here are not those that were archived"
+        } else {
+            ""
+        };
+        Some(format!(
+            "another journal: between the records {from} and {} a hold, a release, a tombstone, what was said of the archive or of              decisions, or another proof was changed, removed or added{beginning}",
+            size - 1
+        ))
+    }
+
+    /// What is wrong with a batch, or what its head says of the chain.
+    fn batch(&self, batch: &Batch) -> Result<Result<Option<Digest>, String>, StoreError> {
         let head = match self.head(batch) {
             Ok(head) => head,
             Err(why) => return Ok(Err(format!("its head: {why}"))),
@@ -306,7 +356,7 @@ impl Judge<'_> {
                 "its head is that of other records: one of these or an earlier one was changed".into()
             ));
         }
-        let Some(imprint) = self.options.imprint else { return Ok(Ok(())) };
+        let Some(imprint) = self.options.imprint else { return Ok(Ok(head.chain())) };
         let groups = self.check.tree.groups(batch.first, batch.next);
         let groups = groups.map_err(|e| io(self.check.tree.dir(), e))?;
         let leaves = groups.into_iter().flatten().chain([Digest::of(batch.head.as_bytes())]).collect();
@@ -319,7 +369,7 @@ impl Judge<'_> {
             Ok(imprint) if imprint != tree.root() => {
                 Err("its token is over other records or another head: one of these was changed, or the head was made anew".into())
             }
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(head.chain()),
         })
     }
 
@@ -357,6 +407,7 @@ impl Judge<'_> {
             );
             self.problem(&leaves, 0, what);
         }
+        let mut told = false;
         for head in heads {
             let source = &head.source;
             if head.size > size {
@@ -367,6 +418,12 @@ impl Judge<'_> {
                 );
                 self.problem(&leaves, size * HASH, what);
             } else if head.root == self.root(head.size)? {
+                if let Some(why) = self.other_chain(head.size, head.chain) {
+                    if !std::mem::replace(&mut told, true) {
+                        self.problem(&leaves, 0, format!("{source} knew {why}"));
+                    }
+                    continue;
+                }
                 self.sure = self.sure.max(head.size);
                 self.report.anchored = self.sure;
                 self.report.anchored_by = Some(source.clone());

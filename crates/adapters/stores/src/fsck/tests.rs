@@ -1,4 +1,4 @@
-//! Somebody with every key rewrites the past: what is found, and by what.
+//! Somebody with every key rewrites the past: what is found, and by what. What lies beside the records: `chain_tests.rs`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use bytes::Bytes;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use truc_evidence::contract::Sample;
 use truc_evidence::ers::Tree;
-use truc_evidence::{Archived, Batch, EvidenceStore as _, Proof, ProofStore as _, Tombstone};
-use truc_log::{Checkpoint, MemoryTree, NoteKey, SignedNote, root};
+use truc_evidence::{Archived, Batch, EvidenceStore as _, Proof, ProofStore as _};
+use truc_log::{Checkpoint, MemoryTree, NoteKey, SignedNote, chain_line, root};
 use truc_model::{Digest, Timestamp};
 
 use super::{FsckOptions, FsckReport, OutsideHead, fsck_with};
@@ -22,18 +22,24 @@ use crate::journal::{content, scan};
 use crate::keys::RecordKeys as _;
 use crate::tests::{Keys, copy, options};
 
-const ORIGIN: &str = "NODE:VN/GOV/H26/ss1";
+pub(super) const ORIGIN: &str = "NODE:VN/GOV/H26/ss1";
 
-fn log_key() -> (Ed25519KeyPair, NoteKey) {
+pub(super) fn log_key() -> (Ed25519KeyPair, NoteKey) {
     let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
     let key = NoteKey::new(ORIGIN, pair.public_key().as_ref()).unwrap();
     (pair, key)
 }
 
-/// A head as the node signs it.
+/// A head as a node signed it before heads spoke of the chain.
 pub(crate) fn head(size: u64, root: Digest) -> String {
+    head_with(size, root, None)
+}
+
+/// A head as the node signs it.
+pub(super) fn head_with(size: u64, root: Digest, chain: Option<Digest>) -> String {
     let (pair, key) = log_key();
-    let text = Checkpoint { origin: ORIGIN.into(), size, root, extensions: vec![] }.to_string();
+    let extensions = chain.map(chain_line).into_iter().collect();
+    let text = Checkpoint { origin: ORIGIN.into(), size, root, extensions }.to_string();
     let signature = pair.sign(text.as_bytes()).as_ref().to_vec();
     SignedNote::assemble(text, &key, signature).unwrap().to_string()
 }
@@ -56,25 +62,25 @@ pub(crate) async fn stamp(store: &EvidenceJournal, first: u64, next: u64) -> Bat
 }
 
 /// Twelve records in two segments, eight of them stamped, and what the outside saw when there were 4, 8 and 12.
-struct Ground {
-    dir: tempfile::TempDir,
-    heads: Vec<OutsideHead>,
+pub(super) struct Ground {
+    pub(super) dir: tempfile::TempDir,
+    pub(super) heads: Vec<OutsideHead>,
 }
 
-async fn ground() -> Ground {
+pub(super) async fn ground() -> Ground {
     let dir = tempfile::tempdir().unwrap();
     let mut heads = Vec::new();
     for part in 0..3_u64 {
         let store = EvidenceJournal::open(dir.path(), Arc::new(Keys), options()).unwrap();
         for n in 0..4 {
-            let mut record = Sample::new(part * 4 + n).unwrap().request(b"").unwrap();
-            record.body = None;
+            let record = Sample::new(part * 4 + n).unwrap().request(b"").unwrap();
             store.append(record, None).await.unwrap();
         }
         let next = part * 4 + 4;
         assert_eq!(store.log_size().await.unwrap(), next);
         let root = store.root(next).await.unwrap();
-        heads.push(OutsideHead { source: format!("peer {part}"), origin: ORIGIN.into(), size: next, root });
+        let source = format!("peer {part}");
+        heads.push(OutsideHead { source, origin: ORIGIN.into(), size: next, root, chain: None });
         if part < 2 {
             stamp(&store, part * 4, next).await;
         }
@@ -82,11 +88,11 @@ async fn ground() -> Ground {
     Ground { dir, heads }
 }
 
-fn imprint(batch: &Batch) -> Result<Digest, String> {
+pub(super) fn imprint(batch: &Batch) -> Result<Digest, String> {
     Digest::from_slice(&batch.token).ok_or_else(|| "not a digest".into())
 }
 
-fn check(folder: &Path, heads: &[OutsideHead]) -> FsckReport {
+pub(super) fn check(folder: &Path, heads: &[OutsideHead]) -> FsckReport {
     let log_keys = vec![log_key().1];
     let options = FsckOptions {
         keys: Some(&Keys),
@@ -183,7 +189,7 @@ const ATTACKS: [Attack; 5] = [
         let mut record = Sample::new(5).unwrap().request(b"").unwrap();
         record.local.client = "VN/GOV/H26/mot-cua-so-2".parse().unwrap();
         let local = serde_json::to_vec(&record.local).unwrap();
-        frames[at].content = [vec![0], encode(&record, &local).unwrap()].concat();
+        frames[at].content = [vec![0], encode(&record, None, &local).unwrap()].concat();
         frames
     }),
     ("reordering", 5, |mut frames| {
@@ -394,85 +400,6 @@ async fn leading_segments_may_be_away_when_the_archive_has_them() {
     // The second is not in the archive.
     std::fs::remove_file(&list[1].path).unwrap();
     assert!(!check(g.dir.path(), &g.heads).problems.is_empty());
-}
-
-/// The only folder of a class and month, and what is in it.
-fn month(folder: &Path) -> std::path::PathBuf {
-    let only = |path: &Path| std::fs::read_dir(path).unwrap().next().unwrap().unwrap().path();
-    only(&only(&folder.join("bodies")))
-}
-
-fn told(folder: &Path, what: &str) -> bool {
-    check(folder, &[]).problems.iter().any(|p| p.what.contains(what))
-}
-
-#[tokio::test]
-async fn bodies_that_are_gone_need_a_signed_tombstone_or_a_plan() {
-    let dir = tempfile::tempdir().unwrap();
-    let open = || EvidenceJournal::open(dir.path(), Arc::new(Keys), options()).unwrap();
-    let store = open();
-    store.append(Sample::new(1).unwrap().request(b"who").unwrap(), None).await.unwrap();
-    drop(store);
-    assert_eq!(check(dir.path(), &[]).problems, []);
-    let month = month(dir.path());
-    for entry in std::fs::read_dir(&month).unwrap() {
-        std::fs::remove_file(entry.unwrap().path()).unwrap();
-    }
-    assert!(told(dir.path(), "no tombstone says why"));
-    std::fs::write(month.join("x"), b"anything").unwrap();
-    assert!(told(dir.path(), "no tombstone says why"), "any file is no plan");
-    std::fs::write(month.join("expiring"), b"{}").unwrap();
-    assert_eq!(check(dir.path(), &[]).problems, [], "an expiry goes on at the next start");
-    std::fs::remove_dir_all(&month).unwrap();
-    let (pair, key) = log_key();
-    let folder = month.strip_prefix(dir.path().join("bodies")).unwrap().to_str().unwrap().to_owned();
-    let (class, number) = folder.split_once('/').unwrap();
-    let text = format!("truc tombstone 1\n{{\"class\":\"{class}\",\"month\":\"{number}\"}}\n");
-    let other = Ed25519KeyPair::from_seed_unchecked(&[8; 32]).unwrap();
-    let other_key = NoteKey::new(ORIGIN, other.public_key().as_ref()).unwrap();
-    let signed = |pair: &Ed25519KeyPair, key: &NoteKey| {
-        let signature = pair.sign(text.as_bytes()).as_ref().to_vec();
-        SignedNote::assemble(text.clone(), key, signature).unwrap().to_string()
-    };
-    let store = open();
-    store.prove(Proof::Tombstone(Tombstone { note: signed(&other, &other_key) })).await.unwrap();
-    drop(store);
-    assert!(told(dir.path(), "no tombstone says why") && told(dir.path(), "did not sign"));
-    let store = open();
-    store.prove(Proof::Tombstone(Tombstone { note: signed(&pair, &key) })).await.unwrap();
-    drop(store);
-    assert!(!told(dir.path(), "no tombstone says why"));
-}
-
-#[tokio::test]
-async fn a_stub_alone_does_not_show_that_a_body_was_archived() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = EvidenceJournal::open(dir.path(), Arc::new(Keys), options()).unwrap();
-    store.append(Sample::new(1).unwrap().request(b"who").unwrap(), None).await.unwrap();
-    drop(store);
-    let segment = month(dir.path()).join("00000001.seg");
-    let file = segment.strip_prefix(dir.path().join("bodies")).unwrap().to_str().unwrap().to_owned();
-    let bytes = std::fs::read(&segment).unwrap();
-    let archived = Archived {
-        file,
-        first: 0,
-        next: 0,
-        sha256: Digest::of(&bytes),
-        length: bytes.len() as u64,
-        chain: None,
-        at: Timestamp::from_millis(1_795_230_000_000),
-    };
-    crate::keeping::Stub::put_in_place(&segment, &archived).unwrap();
-    assert!(told(dir.path(), "said to be archived"));
-    let store = EvidenceJournal::open(dir.path(), Arc::new(Keys), options()).unwrap();
-    store.prove(Proof::Archived(archived.clone())).await.unwrap();
-    drop(store);
-    let report = check(dir.path(), &[]);
-    assert_eq!((report.problems.as_slice(), report.bodies_away), ([].as_slice(), 1));
-    std::fs::write(&segment, &bytes).unwrap();
-    let other = Archived { sha256: Digest::of(b"other"), ..archived };
-    crate::keeping::Stub::put_in_place(&segment, &other).unwrap();
-    assert!(told(dir.path(), "said to be archived"), "the stub was edited");
 }
 
 #[tokio::test]

@@ -137,6 +137,7 @@ impl<N: Send + 'static> Journal<N> {
             let synced = std::fs::File::open(&last.path).and_then(|f| f.sync_all());
             synced.map_err(|e| crate::files::io(&last.path, e))?;
         }
+        super::unused::give_back_journal(&setup.dir, &setup.stem, &setup.options.hooks);
         let (queue, jobs) = sync_channel(setup.options.queue);
         let extent = Extent { segments: std::mem::take(&mut setup.segments), end: setup.end };
         let shared = Shared { space: Arc::default(), extent: Arc::new(Mutex::new(extent)) };

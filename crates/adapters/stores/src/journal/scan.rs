@@ -1,6 +1,5 @@
 //! Finding a journal's segments and reading them in order, with every check that needs no key.
 
-use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use truc_model::Digest;
 use super::format::{
     Frame, HEADER, HeaderFault, Parsed, SegmentHeader, SegmentKind, next_chain, parse, seed,
 };
-use crate::files::{damaged, io};
+use crate::files::{damaged, io, open_plain, read_plain};
 use crate::keeping::{Shelf, Stub, name_of};
 
 /// Names a segment of one journal: its first sequence, and which one of those that begin there.
@@ -51,7 +50,7 @@ pub(crate) struct Segment {
 impl Segment {
     /// All of it, wherever it lies.
     pub(crate) fn bytes(&self) -> Result<Vec<u8>, StoreError> {
-        let read = |path: &Path| std::fs::read(path).map_err(|e| io(path, e));
+        let read = |path: &Path| read_plain(path).map_err(|e| io(path, e));
         self.shelf.as_ref().map_or_else(|| read(&self.path), |shelf| shelf.with(&self.path, read))
     }
     /// The point before its first frame.
@@ -90,7 +89,7 @@ pub(crate) fn stems(dir: &Path) -> Result<Vec<String>, StoreError> {
 
 /// The header of the segment at `path`; `None` when the file was created but never used.
 pub(crate) fn read_header(path: &Path, kind: SegmentKind) -> Result<Option<SegmentHeader>, StoreError> {
-    let file = File::open(path).map_err(|e| io(path, e))?;
+    let file = open_plain(path).map_err(|e| io(path, e))?;
     let mut bytes = vec![0; HEADER];
     let length = file.metadata().map_err(|e| io(path, e))?.len();
     let readable = usize::try_from(length).unwrap_or(HEADER).min(HEADER);
@@ -105,7 +104,7 @@ pub(crate) fn read_header(path: &Path, kind: SegmentKind) -> Result<Option<Segme
             super::format::VERSION
         ))),
         Err(HeaderFault::Broken) => {
-            let all = std::fs::read(path).map_err(|e| io(path, e))?;
+            let all = read_plain(path).map_err(|e| io(path, e))?;
             let unused = all.iter().skip(HEADER).all(|b| *b == 0);
             if unused {
                 Ok(None)
@@ -276,6 +275,28 @@ pub(crate) fn find_frame(bytes: &[u8], after: u32) -> Option<(usize, Frame<'_>)>
     })
 }
 
+/// The chain after the frame that begins at `offset` of a segment.
+pub(crate) fn chain_after(segment: &Segment, offset: u64) -> Result<Digest, StoreError> {
+    let bytes = segment.bytes()?;
+    let mut point = segment.start();
+    loop {
+        let at = point.place.offset;
+        let rest = bytes.get(usize::try_from(at).unwrap_or(usize::MAX)..).unwrap_or_default();
+        let Parsed::Frame(frame) = parse(rest) else {
+            return Err(damaged(&segment.path, at, "there is no frame"));
+        };
+        point.chain = next_chain(point.chain, frame.bytes);
+        point.place.offset += frame.bytes.len() as u64;
+        if at >= offset {
+            return if at == offset {
+                Ok(point.chain)
+            } else {
+                Err(damaged(&segment.path, offset, "no frame begins where the index says"))
+            };
+        }
+    }
+}
+
 /// Reads the one frame at `place` of a segment, with its segment's salt, and passes both on.
 pub(crate) fn read_at<T>(
     path: &Path,
@@ -285,7 +306,7 @@ pub(crate) fn read_at<T>(
 ) -> Result<T, StoreError> {
     let unused = || damaged(path, 0, "the segment that an entry names is empty");
     let header = read_header(path, kind)?.ok_or_else(unused)?;
-    let file = File::open(path).map_err(|e| io(path, e))?;
+    let file = open_plain(path).map_err(|e| io(path, e))?;
     let mut length = [0; 4];
     let short = |e: std::io::Error| match e.kind() {
         std::io::ErrorKind::UnexpectedEof => damaged(path, offset, "the segment ends before the frame"),

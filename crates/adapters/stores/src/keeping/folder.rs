@@ -1,6 +1,6 @@
 //! The segments of one data folder, whoever writes them meanwhile.
 
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use truc_evidence::{Archived, ClassMonth, ClassMonthState, ClosedSegment, DiskUs
 use super::held;
 use super::stub::{Stub, name_of};
 use crate::files::{self, io};
+use crate::journal::format::HEADER;
 use crate::journal::scan::Segment;
 
 /// Where a plan lies in a month's folder.
@@ -22,7 +23,8 @@ pub(crate) struct Folder {
 
 /// Destroys a file that holds a key: its bytes first, as far as the disk does as it is told.
 pub(super) fn destroy(path: &Path) -> Result<(), StoreError> {
-    let file = match std::fs::OpenOptions::new().write(true).open(path) {
+    let opened = std::fs::OpenOptions::new().write(true).custom_flags(files::NO_WAITING).open(path);
+    let file = match opened {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         file => file.map_err(|e| io(path, e))?,
     };
@@ -62,10 +64,17 @@ impl Folder {
         Ok(root.join(file))
     }
 
-    /// The closed segments: those of the journal that have a successor, and every body segment but those in `open`.
+    /// The body segments that lie here, by name.
+    pub(crate) fn body_segments(&self) -> Result<Vec<String>, StoreError> {
+        Ok(self.class_months()?.into_iter().flat_map(|state| state.segments).collect())
+    }
+
+    /// The closed segments: those of the journal that have a successor, and every one of `bodies` that is not in `open`. One without
+    /// any frame stays where it is.
     pub(crate) fn closed(
         &self,
         journal: &[Segment],
+        bodies: Vec<String>,
         open: &[PathBuf],
     ) -> Result<Vec<ClosedSegment>, StoreError> {
         let mut closed = Vec::new();
@@ -81,16 +90,11 @@ impl Folder {
                 });
             }
         }
-        for state in self.class_months()? {
-            for file in state.segments {
-                let path = self.path(&file)?;
-                if open.contains(&path) {
-                    continue;
-                }
-                if let Ok(metadata) = std::fs::metadata(&path) {
-                    let length = metadata.len();
-                    closed.push(ClosedSegment { file, first: 0, next: 0, chain: None, length });
-                }
+        for file in bodies {
+            let path = self.path(&file)?;
+            let length = length(&path);
+            if !open.contains(&path) && length > HEADER as u64 {
+                closed.push(ClosedSegment { file, first: 0, next: 0, chain: None, length });
             }
         }
         Ok(closed)
@@ -98,7 +102,7 @@ impl Folder {
 
     pub(crate) fn bytes(&self, file: &str) -> Result<Bytes, StoreError> {
         let path = self.path(file)?;
-        match std::fs::read(&path) {
+        match files::read_plain(&path) {
             Ok(bytes) => Ok(bytes.into()),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(StoreError::NotFound),
             Err(e) => Err(io(&path, e)),
@@ -131,7 +135,7 @@ impl Folder {
             segments: Vec::new(),
             bytes: 0,
             archived_bytes: 0,
-            plan: match std::fs::read(folder.join(PLAN)) {
+            plan: match files::read_plain(&folder.join(PLAN)) {
                 Ok(plan) => Some(plan.into()),
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
                 Err(e) => return Err(io(&folder, e)),

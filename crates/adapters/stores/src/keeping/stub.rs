@@ -50,7 +50,7 @@ impl Stub {
     /// Of the segment at `path` (its own name, not the stub's); `None` when there is none.
     pub(crate) fn read(path: &Path) -> Result<Option<Self>, StoreError> {
         let stub = path_of(path);
-        let bytes = match std::fs::read(&stub) {
+        let bytes = match files::read_plain(&stub) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(io(&stub, e)),
@@ -65,7 +65,7 @@ impl Stub {
 
     /// Writes the stub of the segment at `path` and removes the segment, durably; may be done again.
     pub(crate) fn put_in_place(path: &Path, archived: &Archived) -> Result<(), StoreError> {
-        let bytes = match std::fs::File::open(path) {
+        let bytes = match files::open_plain(path) {
             Ok(file) => first_bytes(path, file)?,
             // Done before, and the answer was lost.
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && path_of(path).exists() => return Ok(()),

@@ -1,5 +1,7 @@
 //! The proof: evidence of both sides, exported, and checked without the bus.
 
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -79,12 +81,20 @@ async fn stamped_container(tale: &Tale<'_>, id: MessageId) -> Result<Bytes, Stri
     }
 }
 
+/// Writes citizens' data: for its owner only, whatever the umask.
+fn write_private(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    let mut opened = options.write(true).create(true).truncate(true).mode(0o600).open(file)?;
+    opened.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+    opened.write_all(bytes)
+}
+
 /// Exports the evidence and runs `truc verify` on it, with nothing but the anchor.
 pub(crate) async fn verified_by_truc(tale: &mut Tale<'_>) -> Result<Ended, String> {
     let id = tale.first_call.ok_or("there was no first call")?;
     let file = tale.layout.dir.join(format!("evidence-{id}.asice"));
     let bytes = stamped_container(tale, id).await?;
-    std::fs::write(&file, &bytes).map_err(|e| format!("{}: {e}", file.display()))?;
+    write_private(&file, &bytes).map_err(|e| format!("{}: {e}", file.display()))?;
     tale.container = Some(file.clone());
     let args = [
         "verify".into(),

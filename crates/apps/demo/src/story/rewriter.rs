@@ -37,8 +37,9 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     std::fs::set_permissions(to, std::fs::metadata(from)?.permissions())?;
     let mut entries: Vec<PathBuf> =
         std::fs::read_dir(from)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
-    // The journal first: what its records refer to is then copied later, and there.
-    entries.sort_by_key(|path| path.file_name().is_none_or(|name| name != "journal"));
+    // The journal first: what its records refer to is then copied later, and there. In it the evidence, which speaks of decisions.
+    let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    entries.sort_by_key(|path| (name(path) != "journal", !name(path).starts_with("evidence")));
     for entry in entries {
         let Some(name) = entry.file_name() else { continue };
         if NOT_COPIED.iter().any(|not| name == *not) {

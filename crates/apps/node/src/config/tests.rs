@@ -405,6 +405,18 @@ fn what_the_consumers_half_keeps_is_said_in_the_file() {
     );
 }
 
+/// Evidence keys are named by their member, and two members of one node never share one.
+#[test]
+fn members_whose_evidence_keys_would_have_one_name_are_refused() {
+    let member = |id: &str, key: &str| format!("[[member]]\nid = '{id}'\nsign-key = '{key}'\n");
+    let both = format!("{SHORT}{}{}", member("VN/GOV/A-B", "a"), member("VN/GOV/A.2d.B", "b"));
+    let problems = problems(&both);
+    assert!(problems.len() == 1, "{problems:#?}");
+    assert!(problems[0].contains("VN/GOV/A-B and VN/GOV/A.2d.B") && problems[0].contains("another node"));
+    let apart = format!("{SHORT}{}{}", member("VN/GOV/A-B", "a"), member("VN/GOV/A.B", "b"));
+    assert_eq!(parse(&apart).unwrap().members.len(), 3);
+}
+
 #[test]
 fn keeping_is_said_in_the_file() {
     let short = parse(SHORT).unwrap().evidence.keeping;

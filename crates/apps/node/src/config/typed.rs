@@ -27,6 +27,7 @@ use super::{
     AdminSettings, AdminToken, HealthSettings, HostedMember, KeyAndCertificate, NodeConfig, PeerSettings,
     PolicySettings, ProviderSettings, RenewalSettings, SuccessionPolicy, TrustSettings, default_sign_key,
 };
+use crate::keyring::dashed;
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 3600;
@@ -261,9 +262,20 @@ fn members(raw: &[RawMember], base: &Path, node: Option<&NodeId>, m: &mut Mistak
         m.add("member", "is missing; write at least one [[member]] with an id, like id = \"VN/GOV/H26\"");
     }
     let mut seen = BTreeSet::new();
-    let mut all = Vec::new();
+    let mut all: Vec<HostedMember> = Vec::new();
     for raw in raw {
         let Some(member) = member(raw, base, m) else { continue };
+        let same = |other: &&HostedMember| other.id != member.id && dashed(&other.id) == dashed(&member.id);
+        if let Some(other) = all.iter().find(same) {
+            m.add(
+                &raw.id.key,
+                format!(
+                    "{} and {} cannot be members of one node: the names of their evidence keys would be the same; \
+                     host one of them at another node",
+                    other.id, member.id
+                ),
+            );
+        }
         if !seen.insert(member.id.clone()) {
             m.add(&raw.id.key, format!("{} stands here twice; keep one [[member]] for it", member.id));
         }

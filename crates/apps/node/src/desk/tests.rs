@@ -9,6 +9,8 @@ use truc_policy::{Declared, Right, ServiceDefinition};
 use truc_testkit::memory_store::MemoryStore;
 use truc_testkit::registry::Registry;
 
+use truc_evidence::Decisions;
+
 use super::*;
 use crate::config::SuccessionPolicy;
 use crate::succession::Successions;
@@ -44,6 +46,9 @@ impl DecisionLog for Dying {
     async fn replay(&self) -> Result<Vec<Decision>, StoreError> {
         self.kept.replay().await
     }
+    async fn end(&self) -> Result<Option<Decisions>, StoreError> {
+        self.kept.end().await
+    }
 }
 
 async fn desk(log: &Arc<Dying>) -> Arc<Desk> {
@@ -62,6 +67,35 @@ fn right(subject: &str) -> Right {
 
 async fn decide(desk: &Desk, event: PolicyEvent) -> Result<Option<PolicyEvent>, AdminFault> {
     desk.decide(Box::new(move |_| Ok(Some(event))), "ops").await
+}
+
+/// A misspelt class would keep its bodies for ever, and nobody would know.
+#[tokio::test]
+async fn a_service_with_a_retention_class_that_nobody_declared_is_refused_and_one_on_the_journal_stays() {
+    let log = Arc::default();
+    let of = |class: &str| {
+        let mut definition = ServiceDefinition::rest(service(), "http://127.0.0.1:9000".parse().unwrap());
+        definition.evidence.retention = class.parse().unwrap();
+        definition
+    };
+    let declaring = |classes: &[&str]| {
+        let classes: Vec<BodyClass> = classes.iter().map(|class| class.parse().unwrap()).collect();
+        let (log, hosted) = (Arc::clone(&log) as Arc<Dying>, vec![OWNER.parse().unwrap()]);
+        async move { Desk::open(log as _, clock(), hosted).await.unwrap().declaring(classes) }
+    };
+    let desk = declaring(&["ngan"]).await;
+    let refused = decide(&desk, PolicyEvent::ServiceAdded(of("ngam"))).await.unwrap_err();
+    assert_eq!(refused.code, AdminCode::UndeclaredClass);
+    assert!(refused.detail.contains("declared are default, ngan"), "{}", refused.detail);
+    assert!(desk.policy().load().service(&service()).is_none(), "nothing has changed");
+    decide(&desk, PolicyEvent::ServiceAdded(of("ngan"))).await.unwrap();
+
+    // The declaration was taken out of node.toml: the service goes on, and everything else about it can be changed.
+    let desk = declaring(&[]).await;
+    let slower = ServiceDefinition { timeout: std::time::Duration::from_secs(7), ..of("ngan") };
+    decide(&desk, PolicyEvent::ServiceChanged(slower)).await.unwrap();
+    let refused = decide(&desk, PolicyEvent::ServiceChanged(of("ngam"))).await.unwrap_err();
+    assert_eq!(refused.code, AdminCode::UndeclaredClass);
 }
 
 fn text(desk: &Desk) -> String {

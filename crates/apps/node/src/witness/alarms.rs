@@ -61,6 +61,7 @@ impl LogAlarms {
 pub(crate) fn sentence(log: &str, alarm: &Alarm) -> String {
     let (held, shown) = (&alarm.held, &alarm.shown);
     let what = match alarm.why {
+        Why::Fork if held.root == shown.root => format!("two hash chains after {} records", held.size),
         Why::Fork => format!("two roots of {} records", held.size),
         Why::Shrunk => format!("{} records, and it had {}", shown.size, held.size),
         Why::Inconsistent => {

@@ -5,10 +5,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use truc_admin::{AuditPart, HeadsDocument, HeadsFilter, MissingLeaf, WitnessHeads};
 use truc_directory::NodeEntry;
-use truc_evidence::{Direction, EvidenceStore, RecordKind, StoredRecord};
-use truc_log::{Held, LogView, verify_consistency, verify_inclusion};
+use truc_evidence::{Direction, EvidenceStore, ProofStore, RecordKind, StoredRecord};
+use truc_exchange::ports::LinkError;
+use truc_log::{Checkpoint, Held, LogView, verify_consistency, verify_inclusion};
 use truc_message::{Header, Leaf};
-use truc_model::{MessageId, NodeId, Timestamp};
+use truc_model::{Digest, MessageId, NodeId, Timestamp};
 use truc_peer::{LEAVES_AT_ONCE, LogQuestion};
 
 use super::others::{Judged, read};
@@ -19,10 +20,10 @@ const RECORDS: u64 = 20_000;
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A leaf that the peer acknowledged.
-struct Owed {
-    record: u64,
-    exchange: MessageId,
-    leaf: Leaf,
+pub(super) struct Owed {
+    pub(super) record: u64,
+    pub(super) exchange: MessageId,
+    pub(super) leaf: Leaf,
 }
 
 impl Witness {
@@ -34,7 +35,12 @@ impl Witness {
         from: u64,
     ) -> Result<AuditPart, WitnessError> {
         let entry = self.entry(&peer)?;
-        let (judged, _) = self.ask(&entry, LogQuestion::default()).await?;
+        let (judged, _) = match self.ask(&entry, LogQuestion::default()).await {
+            Err(WitnessError::Link(why @ LinkError::Unreachable { .. })) => {
+                return Err(WitnessError::Away { node: peer, why });
+            }
+            asked => asked?,
+        };
         let checkpoint = judged.head.checkpoint();
         let mut part = AuditPart {
             log: checkpoint.origin.clone(),
@@ -51,23 +57,16 @@ impl Witness {
         if from == 0 {
             self.check_heads(&entry, &judged, &mut part).await?;
         }
-        let (owed, next) = self.owed(evidence, &entry.id, from).await?;
+        let (owed, next) = owed(evidence, self.own.proofs(), &entry.id, from).await?;
         part.next = next;
         for some in owed.chunks(LEAVES_AT_ONCE) {
             let leaves = some.iter().map(|owed| owed.leaf.index).collect();
             let (judged, answer) = self.ask(&entry, LogQuestion { leaves, ..LogQuestion::default() }).await?;
-            let head = judged.head.checkpoint();
-            for (Owed { record, exchange, leaf }, path) in some.iter().zip(&answer.inclusion) {
-                match verify_inclusion(leaf.hash, leaf.index, head.size, path, head.root) {
-                    Ok(()) => part.checked += 1,
-                    Err(why) => {
-                        let (record, exchange, why) = (*record, *exchange, why.to_string());
-                        let Leaf { index, hash } = *leaf;
-                        part.missing = Some(MissingLeaf { record, exchange, index, hash, why });
-                        part.next = None;
-                        return Ok(part);
-                    }
-                }
+            let (held, missing) = held_under(judged.head.checkpoint(), some, &answer.inclusion);
+            part.checked += held;
+            if missing.is_some() {
+                (part.missing, part.next) = (missing, None);
+                return Ok(part);
             }
         }
         Ok(part)
@@ -128,38 +127,6 @@ impl Witness {
         Ok(proved.err().map(problem))
     }
 
-    /// What the peer acknowledged that goes with this node's records from `from` on, and where the next part begins.
-    async fn owed(
-        &self,
-        evidence: &dyn EvidenceStore,
-        peer: &NodeId,
-        from: u64,
-    ) -> Result<(Vec<Owed>, Option<u64>), WitnessError> {
-        let begun = Instant::now();
-        let size = self.own.proofs().log_size().await?;
-        let (mut owed, mut next) = (Vec::new(), from);
-        while next < size && next - from < RECORDS && begun.elapsed() < PATIENCE {
-            let record = evidence.read(next).await?;
-            owed.extend(answered(&record, peer));
-            next += 1;
-        }
-        let mut after = from;
-        loop {
-            let leaves = self.own.proofs().acknowledged(peer, after, 1000).await?;
-            let whole = leaves.len() == 1000;
-            for acknowledged in leaves.iter().take_while(|leaf| leaf.own < next) {
-                let exchange = evidence.read(acknowledged.own).await?.local.request;
-                owed.push(Owed { record: acknowledged.own, exchange, leaf: acknowledged.leaf });
-            }
-            match leaves.last() {
-                Some(last) if whole && last.own < next => after = last.own + 1,
-                _ => break,
-            }
-        }
-        owed.sort_by_key(|owed| owed.record);
-        Ok((owed, (next < size).then_some(next)))
-    }
-
     /// Shows the head to the registry and, unless it alone is asked, to every connected node, and gathers what they hold.
     pub(crate) async fn gather(&self, filter: HeadsFilter) -> Result<HeadsDocument, WitnessError> {
         let made = self.ground.clock.now();
@@ -176,6 +143,9 @@ impl Witness {
         }
         let mut witnesses = vec![WitnessHeads { witness: "registry".to_owned(), logs, failed }];
         let connected = if filter.registry { Vec::new() } else { self.links.connected() };
+        let known = |node: &NodeId| self.entry(node).is_ok();
+        let mut brought = if filter.registry { Vec::new() } else { self.brought.of(known) };
+        brought.retain(|(node, _)| !connected.contains(node));
         for peer in connected {
             let (mut logs, mut failed) = (Vec::new(), None);
             match self.held_by(&peer).await {
@@ -184,6 +154,10 @@ impl Witness {
             }
             witnesses.push(WitnessHeads { witness: peer.tagged(), logs, failed });
         }
+        for (peer, heads) in brought {
+            let logs = heads.into_iter().filter_map(|held| one_head(&held.note, held.at)).collect();
+            witnesses.push(WitnessHeads { witness: peer.tagged(), logs, failed: None });
+        }
         Ok(HeadsDocument { v: 1, node, made, witnesses })
     }
 
@@ -191,6 +165,56 @@ impl Witness {
         let entry = self.entry(peer)?;
         Ok(self.links.log_proof(&entry, &LogQuestion::default()).await?.held)
     }
+}
+
+/// What the peer acknowledged that goes with this node's records from `from` on, and where the next part begins.
+pub(super) async fn owed(
+    evidence: &dyn EvidenceStore,
+    proofs: &dyn ProofStore,
+    peer: &NodeId,
+    from: u64,
+) -> Result<(Vec<Owed>, Option<u64>), WitnessError> {
+    let begun = Instant::now();
+    let size = proofs.log_size().await?;
+    let (mut owed, mut next) = (Vec::new(), from);
+    while next < size && next - from < RECORDS && begun.elapsed() < PATIENCE {
+        let record = evidence.read(next).await?;
+        owed.extend(answered(&record, peer));
+        next += 1;
+    }
+    let mut after = from;
+    loop {
+        let leaves = proofs.acknowledged(peer, after, 1000).await?;
+        let whole = leaves.len() == 1000;
+        for acknowledged in leaves.iter().take_while(|leaf| leaf.own < next) {
+            let exchange = evidence.read(acknowledged.own).await?.local.request;
+            owed.push(Owed { record: acknowledged.own, exchange, leaf: acknowledged.leaf });
+        }
+        match leaves.last() {
+            Some(last) if whole && last.own < next => after = last.own + 1,
+            _ => break,
+        }
+    }
+    owed.sort_by_key(|owed| owed.record);
+    Ok((owed, (next < size).then_some(next)))
+}
+
+/// How many of the acknowledged leaves lie under a head, by the peer's paths, up to the first that does not.
+pub(super) fn held_under(
+    head: &Checkpoint,
+    owed: &[Owed],
+    paths: &[Vec<Digest>],
+) -> (u64, Option<MissingLeaf>) {
+    let mut held = 0;
+    for (Owed { record, exchange, leaf }, path) in owed.iter().zip(paths) {
+        let Leaf { index, hash } = *leaf;
+        if let Err(why) = verify_inclusion(hash, index, head.size, path, head.root) {
+            let (record, exchange, why) = (*record, *exchange, why.to_string());
+            return (held, Some(MissingLeaf { record, exchange, index, hash, why }));
+        }
+        held += 1;
+    }
+    (held, None)
 }
 
 /// The leaf of our request that a signed answer of the peer names.

@@ -9,6 +9,7 @@ use truc_model::NodeId;
 use truc_peer::{LogAnswer, LogBook, LogQuestion, LogRefusal};
 
 use super::alarms::sentence;
+use super::brought::held;
 use super::{Witness, WitnessError, others};
 use crate::log_head::LogError;
 
@@ -20,6 +21,9 @@ impl LogBook for Witness {
             && let Err(error) = self.take_in(&entry, &question).await
         {
             tracing::warn!(node = %entry.id, %error, "the head that a node shows was not taken in");
+        }
+        if let Err(error) = self.take_back(&entry, &question.held).await {
+            tracing::warn!(node = %entry.id, %error, "what a node holds of this node's log was not compared");
         }
         let unavailable = |e: &dyn ToString| LogRefusal::Unavailable(e.to_string());
         let head = self.own.newest().await.map_err(|e| unavailable(&e))?;
@@ -78,7 +82,22 @@ impl Witness {
         Ok(())
     }
 
-    async fn held_of(&self, node: &NodeId) -> Result<Vec<String>, WitnessError> {
+    /// What the asker holds of this node's logs: compared with the journal, and kept for whoever asks what others hold. Nothing
+    /// that this node did not sign itself counts.
+    async fn take_back(&self, entry: &NodeEntry, notes: &[String]) -> Result<(), WitnessError> {
+        if notes.is_empty() {
+            return Ok(());
+        }
+        let (me, now) = (self.entry(&self.ground.me)?, self.ground.clock.now());
+        let signed: Vec<_> = notes.iter().filter_map(|note| others::read(&me, note).ok()).collect();
+        self.brought.keep(&entry.id, signed.iter().map(|head| held(head, now)).collect());
+        for head in &signed {
+            self.check_own(&head.note().to_string(), &format!("the node {}", entry.id)).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn held_of(&self, node: &NodeId) -> Result<Vec<String>, WitnessError> {
         let mut held = Vec::new();
         for log in self.heads.logs(Some(node)).await? {
             held.extend(self.heads.view(&log).await?.map(|view| view.newest.note));

@@ -4,7 +4,10 @@
 mod alarms;
 mod audit;
 mod book;
+mod brought;
 mod others;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,11 +21,12 @@ use truc_directory::Directory;
 use truc_directory_sync::{WitnessClient, WitnessRefusal};
 use truc_exchange::Ground;
 use truc_exchange::ports::LinkError;
-use truc_log::{Head, HeadStore, HeadStoreError, Presentation};
+use truc_log::{Checkpoint, Head, HeadStore, HeadStoreError, Presentation};
 use truc_model::{Digest, NodeId};
 use truc_peer::PeerLinks;
 
 pub(crate) use self::alarms::LogAlarms;
+pub(crate) use self::brought::Brought;
 use crate::log_head::{LogError, OldHead, OwnLog};
 
 /// How often heads are shown.
@@ -52,6 +56,16 @@ pub(crate) enum WitnessError {
     /// No such node, or no directory yet.
     #[error("{0} is not in the directory")]
     Unknown(NodeId),
+    /// Only the node itself can prove what its log holds.
+    #[error(
+        "node {node} cannot be reached from here ({why}), and only it can prove what its log holds: open a way to its address for this node and audit it again, at any later time; until then compare single exchanges: have its operator send `truc evidence export ID`, and check with `truc verify` that the record lies under a head of its log"
+    )]
+    Away {
+        /// The node.
+        node: NodeId,
+        /// What failed.
+        why: LinkError,
+    },
     /// What a node says is no head of its log.
     #[error("the node {0} shows no head of its log: {1}")]
     NoHead(NodeId, String),
@@ -65,6 +79,7 @@ pub(crate) struct Witness {
     pub(crate) registry: WitnessClient,
     pub(crate) ground: Arc<Ground>,
     pub(crate) alarms: LogAlarms,
+    pub(crate) brought: Brought,
 }
 
 impl Witness {
@@ -174,8 +189,8 @@ impl Witness {
             Some(format!("{witness} holds a head of {} records, and this node has {size}", held.size))
         } else {
             let root = proofs.root(held.size).await.map_err(LogError::from)?;
-            let other = root != held.root;
-            other.then(|| format!("{witness} holds another root of the first {} records", held.size))
+            let what = || format!("{witness} holds another root of the first {} records", held.size);
+            if root != held.root { Some(what()) } else { self.other_chain(held, witness).await }
         };
         if let Some(what) = what {
             let what = format!(
@@ -184,6 +199,12 @@ impl Witness {
             self.alarms.raise(self.own.key().name(), what);
         }
         Ok(Some(held.size))
+    }
+
+    /// What lies beside the records is not as `held` says. What the archive does not hand out now is not compared.
+    async fn other_chain(&self, held: &Checkpoint, witness: &str) -> Option<String> {
+        let (said, here) = (held.chain()?, self.own.proofs().chain(held.size).await.ok()??);
+        (said != here).then(|| format!("{witness} holds another hash chain after {} records", held.size))
     }
 
     fn directory(&self) -> Option<Arc<Directory>> {

@@ -24,11 +24,13 @@ impl Witness {
         let own = self.own.newest().await?;
         let size = own.checkpoint().size;
         let mut known = 0;
+        let brought = self.held_of(&entry.id).await?;
         for _ in 0..3 {
             let shown = LogQuestion {
                 head: own.note().to_string(),
                 head_known_size: known,
                 head_consistency: self.own.consistency(known, size).await?,
+                held: brought.clone(),
                 ..LogQuestion::default()
             };
             let (_, answer) = self.ask(&entry, shown).await?;
@@ -41,6 +43,11 @@ impl Witness {
                 Some(held) if held != size && held != known => known = held,
                 _ => break,
             }
+        }
+        // It may have no way here to ask: what is held of its log since is brought to it.
+        let held = self.held_of(&entry.id).await?;
+        if held != brought {
+            self.links.log_proof(&entry, &LogQuestion { held, ..LogQuestion::default() }).await?;
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ use truc_directory::{
     Anchor, ApprovedAuthority, Der, Profile, PublicKey, RegistryAddress, TrustServices, Usage, V1,
 };
 use truc_directory_sync::{Publication, RegistryServer, RequestDesk, SubmitRefusal};
-use truc_evidence::{Decision, DecisionLog, Receipt, StoreError};
+use truc_evidence::{Decision, DecisionLog, Decisions, Receipt, StoreError};
 use truc_governance::*;
 use truc_keys::{KeyKind, KeyLabel, Signer};
 use truc_message::Leaf;
@@ -43,6 +43,9 @@ impl DecisionLog for MemoryLog {
     }
     async fn replay(&self) -> Result<Vec<Decision>, StoreError> {
         Ok(vec![])
+    }
+    async fn end(&self) -> Result<Option<Decisions>, StoreError> {
+        Ok(None)
     }
 }
 

@@ -1,6 +1,7 @@
 //! `truc evidence …`: what a node recorded, through its admin API, or from its folder while it is stopped.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::bail;
 use base64::Engine as _;
@@ -56,6 +57,31 @@ pub(crate) enum Evidence {
     Disk(Disk),
     RotateKeys(RotateKeys),
     Heads(Heads),
+}
+
+/// How often a node that is busy or away is asked for one thing, and how long between.
+const PATIENCE: usize = 30;
+const PAUSE: Duration = if cfg!(test) { Duration::ZERO } else { Duration::from_secs(1) };
+
+/// Asks again while the node is busy or away: what takes many calls is not given up for one of them.
+pub(super) async fn patiently<T>(ask: impl AsyncFn() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    for _ in 1..PATIENCE {
+        match ask().await {
+            Err(error) if error.downcast_ref::<ClientError>().is_some_and(passes) => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            answered => return answered,
+        }
+    }
+    ask().await
+}
+
+fn passes(error: &ClientError) -> bool {
+    match error {
+        ClientError::Refused { fault, .. } => fault.code == "BUSY",
+        ClientError::Lost { .. } | ClientError::NotRunning { .. } | ClientError::Timeout { .. } => true,
+        ClientError::Settings(_) | ClientError::BadAnswer { .. } => false,
+    }
 }
 
 /// Where the evidence is read.
@@ -170,5 +196,37 @@ impl Evidence {
             Self::Fsck(fsck) => return fsck.run().await,
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_lost_connection_is_no_end_and_a_refusal_is() {
+        let asked = Cell::new(0);
+        let lost = || ClientError::Lost { url: "http://127.0.0.1:1".into(), reason: "reset".into() };
+        let answered = patiently(async || {
+            asked.set(asked.get() + 1);
+            if asked.get() < 4 { Err(lost().into()) } else { Ok(asked.get()) }
+        });
+        assert_eq!(answered.await.unwrap(), 4);
+        asked.set(0);
+        let away = patiently(async || {
+            asked.set(asked.get() + 1);
+            Err::<(), _>(lost().into())
+        });
+        assert!(away.await.is_err());
+        assert_eq!(asked.get(), PATIENCE);
+        asked.set(0);
+        let refused = patiently(async || {
+            asked.set(asked.get() + 1);
+            Err::<(), _>(ClientError::Settings("x".into()).into())
+        });
+        assert!(refused.await.is_err());
+        assert_eq!(asked.get(), 1);
     }
 }

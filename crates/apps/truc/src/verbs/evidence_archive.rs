@@ -3,14 +3,16 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Seek as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use tempfile::NamedTempFile;
 use truc_admin::EvidenceEntry;
-use truc_model::{Digest, MessageId, Timestamp};
+use truc_model::{Digest, MessageId, Timestamp, visible};
 use zip::write::{SimpleFileOptions, ZipWriter};
 use zip::{CompressionMethod, DateTime};
+
+use super::files;
 
 /// What was asked, as far as an archive may say it on to whoever reads it.
 #[derive(Debug, Serialize)]
@@ -83,20 +85,22 @@ impl Row<'_> {
     }
 }
 
-/// RFC 4180; what a spreadsheet would take for a formula is kept text.
+/// RFC 4180; what a spreadsheet would take for a formula is kept text, and what could turn or break a line is shown.
 fn quoted(cell: &str) -> String {
-    let formula = cell.starts_with(['=', '+', '-', '@', '\t']);
-    let text = if formula { format!("'{cell}") } else { cell.to_owned() };
-    if text.contains(['"', ',', '\r', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+    let cell = visible(cell);
+    let formula = cell.starts_with(['=', '+', '-', '@']);
+    let text = if formula { format!("'{cell}") } else { cell };
+    if text.contains(['"', ',']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
 
 /// What is made of one exchange: the container and whether every record in it is stamped, or why there is none.
 pub(crate) type Made = Result<(Vec<u8>, bool), String>;
 
-/// The archive under way. Dropped before [`Archive::finish`], its file is removed: half an archive is worth nothing.
+/// The archive under way, in a file of another name beside the one that is asked for. Dropped before [`Archive::finish`], it is
+/// removed: half an archive is worth nothing.
 pub(crate) struct Archive {
     path: PathBuf,
-    zip: Option<ZipWriter<BufWriter<File>>>,
+    zip: Option<ZipWriter<BufWriter<NamedTempFile>>>,
     csv: BufWriter<File>,
     json: BufWriter<File>,
     containers: u64,
@@ -106,17 +110,10 @@ pub(crate) struct Archive {
 impl Archive {
     /// A new file, for its owner only; none that is there is overwritten.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let spool = || tempfile::tempfile_in(folder).map(BufWriter::new);
+        let file = files::begun(path)?;
+        let spool = || tempfile::tempfile_in(files::folder(path)).map(BufWriter::new);
         let (mut csv, json) = (spool()?, spool()?);
         csv.write_all(COLUMNS.as_bytes())?;
-        let opened = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        let file = opened.map_err(|error| match error.kind() {
-            kind @ io::ErrorKind::AlreadyExists => {
-                io::Error::new(kind, "the file exists and is not overwritten: name another one")
-            }
-            _ => error,
-        })?;
         let zip = Some(ZipWriter::new(BufWriter::new(file)));
         Ok(Self { path: path.to_owned(), zip, csv, json, containers: 0, missing: 0 })
     }
@@ -183,11 +180,8 @@ impl Archive {
         let start = format!("{head},\"complete\":{complete},\"containers\":[");
         self.file("index.json", io::Read::chain(start.as_bytes(), io::Read::chain(rows, &b"\n]}\n"[..])))?;
         let zip = self.zip.take().ok_or(io::ErrorKind::NotConnected)?;
-        let written = zip
-            .finish()
-            .map_err(io::Error::other)
-            .and_then(|file| file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all());
-        written.inspect_err(|_| drop(std::fs::remove_file(&self.path)))
+        let file = zip.finish().map_err(io::Error::other)?;
+        files::kept(file.into_inner().map_err(io::IntoInnerError::into_error)?, &self.path)
     }
 }
 
@@ -197,14 +191,6 @@ fn rewound(spool: &mut BufWriter<File>) -> io::Result<BufReader<File>> {
     let mut file = spool.get_ref().try_clone()?;
     file.rewind()?;
     Ok(BufReader::new(file))
-}
-
-impl Drop for Archive {
-    fn drop(&mut self) {
-        if self.zip.take().is_some() {
-            drop(std::fs::remove_file(&self.path));
-        }
-    }
 }
 
 #[cfg(test)]
@@ -278,9 +264,21 @@ mod tests {
         let path = dir.path().join("all.zip");
         let mut archive = Archive::create(&path).unwrap();
         archive.add(&entry(1), &Ok((vec![1], true))).unwrap();
+        assert!(!path.exists(), "killed here, nothing would stand in the way of the next try");
         drop(archive);
         assert!(!path.exists());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn who_came_first_keeps_the_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("all.zip");
+        let archive = Archive::create(&path).unwrap();
+        std::fs::write(&path, "somebody else's").unwrap();
+        assert!(archive.finish(&title()).unwrap_err().to_string().contains("exists"));
+        assert_eq!(std::fs::read(&path).unwrap(), b"somebody else's");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]
@@ -294,7 +292,10 @@ mod tests {
 
     #[test]
     fn a_cell_is_no_formula() {
-        assert_eq!(quoted("=1+1"), "'=1+1");
+        for (cell, formula) in [("=1+1", "'=1+1"), ("+1", "'+1"), ("-1", "'-1"), ("@x", "'@x")] {
+            assert_eq!(quoted(cell), formula);
+        }
+        assert_eq!(quoted("\t=1\r\n\u{202e}"), "\\u{9}=1\\u{d}\\u{a}\\u{202e}");
         assert_eq!(quoted("a,\"b\""), "\"a,\"\"b\"\"\"");
     }
 }

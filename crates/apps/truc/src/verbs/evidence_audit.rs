@@ -7,9 +7,11 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 use truc_admin::{AuditFilter, AuditPart, HeadsDocument, HeadsFilter};
-use truc_model::NodeId;
+use truc_directory::Anchor;
+use truc_model::{NodeId, visible};
 
 use super::target::Target;
+use super::{clock, read};
 use crate::out;
 
 /// Check that a peer's log still holds all that the peer acknowledged, and continues every head that is held of it
@@ -32,11 +34,19 @@ pub(crate) struct Audit {
 
 /// Show the newest head of this node's log to the registry and to connected peers, and write what they hold of it
 #[derive(Args)]
-#[command(after_help = "Example:\n  truc evidence heads --config node.toml --out heads.json")]
+#[command(
+    after_help = "Example:\n  truc evidence heads --config node.toml --out heads.json\n  truc evidence heads --of VN/GOV/G01/ss1 --anchor anchor.json --out heads.json"
+)]
 pub(crate) struct Heads {
     /// Ask the registry alone
     #[arg(long)]
     registry: bool,
+    /// Ask the registry about this node's log without going through the node: whoever runs it could leave heads out
+    #[arg(long, value_name = "NODE", requires = "anchor", conflicts_with = "registry")]
+    of: Option<NodeId>,
+    /// With --of: the registry's anchor.json, which names the registry
+    #[arg(long, value_name = "FILE", requires = "of")]
+    anchor: Option<PathBuf>,
     /// The file to write; standard output unless given
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -88,16 +98,23 @@ impl Audit {
     }
 
     fn tell(sum: &Sum, last: &AuditPart) -> anyhow::Result<()> {
-        out::line(format!("log            {} of {} records, root {}", last.log, last.size, last.root))?;
-        out::line(format!("heads          {} held, all continued by it", sum.heads))?;
-        out::line(format!("acknowledged   {} leaves, in it", sum.checked))?;
+        out::line(format!(
+            "log            {} of {} records, root {}",
+            visible(&last.log),
+            last.size,
+            last.root
+        ))?;
+        let all = if sum.problems.is_empty() { "all held" } else { "of those held" };
+        out::line(format!("heads          {all}: {} continued by it", sum.heads))?;
+        let and = if last.missing.is_some() { ", then one that is not" } else { "" };
+        out::line(format!("acknowledged   {} leaves, in it{and}", sum.checked))?;
         for problem in &sum.problems {
-            out::line(format!("PROBLEM        {problem}"))?;
+            out::line(format!("PROBLEM        {}", visible(problem)))?;
         }
         if let Some(missing) = &last.missing {
             out::line(format!(
                 "MISSING        exchange {}, record {} here: leaf {} of the peer's log is not {} ({})",
-                missing.exchange, missing.record, missing.index, missing.hash, missing.why
+                missing.exchange, missing.record, missing.index, missing.hash, visible(&missing.why)
             ))?;
             out::line(format!(
                 "               the peer has denied what it acknowledged; its own signature is in `truc evidence export {}`",
@@ -105,7 +122,7 @@ impl Audit {
             ))?;
         }
         for unasked in &sum.unasked {
-            out::note(format!("not asked: {unasked}"));
+            out::note(format!("not asked: {}", visible(unasked)));
         }
         Ok(())
     }
@@ -113,11 +130,17 @@ impl Audit {
 
 impl Heads {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let client = self.target.client().await?;
-        let told = client.log_heads(HeadsFilter { registry: self.registry }).await?;
+        let told = match (&self.of, &self.anchor) {
+            (Some(node), Some(file)) => {
+                let name = || file.display().to_string();
+                let anchor = Anchor::parse(&read(file).await?).with_context(name)?;
+                truc_node::witnessed(&anchor, node.clone(), clock().now()).await?
+            }
+            _ => self.target.client().await?.log_heads(HeadsFilter { registry: self.registry }).await?,
+        };
         let bytes = format!("{}\n", serde_json::to_string_pretty(&told)?);
         match &self.out {
-            None => out::data(bytes.as_bytes())?,
+            None => out::pretty(&told)?,
             Some(file) => {
                 tokio::fs::write(file, bytes).await.with_context(|| file.display().to_string())?;
             }
@@ -132,12 +155,14 @@ impl Heads {
             for log in &witness.logs {
                 let alarms = if log.alarms.is_empty() { "" } else { ", and an ALARM about it" };
                 out::note(format!(
-                    "{} holds {} up to record {}{alarms}",
-                    witness.witness, log.log, log.newest.size
+                    "{} holds {} of {} records{alarms}",
+                    visible(&witness.witness),
+                    visible(&log.log),
+                    log.newest.size
                 ));
             }
             if let Some(why) = &witness.failed {
-                out::note(format!("{} did not say: {why}", witness.witness));
+                out::note(format!("{} did not say: {}", visible(&witness.witness), visible(why)));
             }
         }
     }

@@ -96,7 +96,10 @@ impl Disk {
         }
         out::line(format!("free\t{} of {}", show_size(disk.free), show_size(disk.total)))?;
         if let Some(needed) = &report.needed {
-            out::line(format!("ratio\t{:.2}\tover the {} newest records", needed.ratio, needed.records))?;
+            out::line(format!(
+                "ratio\t{:.2}\tjournal and bodies, over what the {} newest records had to keep",
+                needed.ratio, needed.records
+            ))?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -1,10 +1,8 @@
 //! `truc evidence export`: one exchange as a container, or all that match as one archive with an index.
 
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -12,14 +10,13 @@ use truc_admin::{ClientError, EvidenceEntry, EvidenceSearch};
 use truc_evidence::container;
 use truc_model::{MessageId, ServiceId, SubsystemId, Timestamp};
 
-use super::evidence::Source;
+use super::evidence::{Source, patiently};
 use super::evidence_archive::{Archive, Asked, Made, Title};
+use super::evidence_list::given;
 use super::target::Target;
-use super::{blocking, clock};
+use super::{blocking, clock, files};
 use crate::out;
-
-/// How often a busy node is asked again for one container, a second between.
-const PATIENCE: usize = 30;
+use crate::stop::on_signal;
 
 /// Write one exchange as an ASiC-E container that a stranger can check, or many as one ZIP with an index
 ///
@@ -42,16 +39,16 @@ pub(crate) struct Export {
     /// Of this service only
     #[arg(long)]
     service: Option<ServiceId>,
-    /// Recorded at or after this moment
+    /// Recorded at or after this moment, in UTC, like 2026-11-01T00:00:00.000Z
     #[arg(long, value_name = "TIME")]
     since: Option<Timestamp>,
-    /// Recorded before this moment
+    /// Recorded before this moment, written the same way
     #[arg(long, value_name = "TIME")]
     until: Option<Timestamp>,
-    /// About this person: the number as the service is told it
+    /// About this person: the number as services are told it; - reads it from standard input
     #[arg(long, value_name = "NUMBER")]
     subject: Option<String>,
-    /// For this dossier (X-Road-Issue)
+    /// For this dossier (X-Road-Issue); - reads it from standard input
     #[arg(long, value_name = "CODE")]
     dossier: Option<String>,
     #[command(flatten)]
@@ -69,7 +66,13 @@ impl Export {
         }
     }
 
-    async fn many(self) -> anyhow::Result<ExitCode> {
+    async fn many(mut self) -> anyhow::Result<ExitCode> {
+        let mut read = false;
+        for person in [&mut self.subject, &mut self.dossier] {
+            if let Some(text) = person.take() {
+                *person = Some(given(text, &mut read).await?);
+            }
+        }
         let search = EvidenceSearch {
             client: self.client.clone(),
             service: self.service.clone(),
@@ -102,7 +105,11 @@ impl Export {
         let named = || self.out.display().to_string();
         let path = self.out.clone();
         let archive = blocking(move || Archive::create(&path)).await.with_context(named)?;
-        let archive = Box::pin(collect(&source, search, archive)).await.with_context(named)?;
+        let stop = on_signal()?;
+        let archive = tokio::select! {
+            collected = Box::pin(collect(&source, search, archive)) => collected.with_context(named)?,
+            () = stop.cancelled() => bail!("{}: stopped, and nothing is written", named()),
+        };
         let (containers, missing) = archive.counts();
         blocking(move || archive.finish(&title)).await.with_context(named)?;
         if self.json {
@@ -112,6 +119,9 @@ impl Export {
             "written: {}; {containers} containers, each to be checked with truc verify",
             named()
         ));
+        if containers == 0 && missing == 0 {
+            out::note("nothing was found: the archive holds an empty index");
+        }
         if missing > 0 {
             out::note(format!("{missing} exchanges are not in it; index.csv says which and why"));
             return Ok(ExitCode::FAILURE);
@@ -139,7 +149,7 @@ async fn collect(
     mut archive: Archive,
 ) -> anyhow::Result<Archive> {
     loop {
-        let page = source.search(&search).await?;
+        let page = patiently(async || source.search(&search).await).await?;
         for entry in page.exchanges {
             let made = made(source, &entry).await?;
             archive = blocking(move || archive.add(&entry, &made).map(|()| archive)).await?;
@@ -151,26 +161,19 @@ async fn collect(
     }
 }
 
-/// The container, or why there is none; a node that cannot be reached any more ends the export.
+/// The container, or why there is none; a node that stays away ends the export.
 async fn made(source: &Source, entry: &EvidenceEntry) -> anyhow::Result<Made> {
-    for _ in 0..PATIENCE {
-        let error = match source.container(entry.id).await {
-            Ok(bytes) => {
-                let checked = blocking(move || container::is_stamped(&bytes).map(|stamped| (bytes, stamped)));
-                return Ok(checked.await.map_err(|why| why.to_string()));
-            }
-            Err(error) => error,
-        };
-        match error.downcast_ref::<ClientError>() {
-            Some(ClientError::Refused { fault, .. }) if fault.code == "BUSY" => {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-            // The node's own word about this exchange, or the folder's.
-            Some(ClientError::Refused { .. }) | None => return Ok(Err(error.to_string())),
-            Some(_) => return Err(error),
+    match patiently(async || source.container(entry.id).await).await {
+        Ok(bytes) => {
+            let checked = blocking(move || container::is_stamped(&bytes).map(|stamped| (bytes, stamped)));
+            Ok(checked.await.map_err(|why| why.to_string()))
         }
+        Err(error) => match error.downcast_ref::<ClientError>() {
+            // The node's own word about this exchange, or the folder's.
+            Some(ClientError::Refused { .. }) | None => Ok(Err(error.to_string())),
+            Some(_) => Err(error),
+        },
     }
-    Ok(Err("the node was busy for too long".to_owned()))
 }
 
 async fn one(id: MessageId, file: &Path, target: &Target) -> anyhow::Result<ExitCode> {
@@ -188,17 +191,9 @@ async fn one(id: MessageId, file: &Path, target: &Target) -> anyhow::Result<Exit
 
 /// Writes citizens' data: for its owner only, whatever the umask, and never over a file that is there.
 fn write_new(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let opened = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
-    let mut opened = opened.map_err(|error| match error.kind() {
-        kind @ io::ErrorKind::AlreadyExists => {
-            io::Error::new(kind, "the file exists and is not overwritten: name another one")
-        }
-        _ => error,
-    })?;
-    opened.write_all(bytes).and_then(|()| opened.sync_all()).inspect_err(|_| {
-        // Half a container is worth nothing and stands in the way of the next try.
-        let _ = std::fs::remove_file(file);
-    })
+    let mut begun = files::begun(file)?;
+    begun.write_all(bytes)?;
+    files::kept(begun, file)
 }
 
 #[cfg(test)]
@@ -220,5 +215,6 @@ mod tests {
         std::os::unix::fs::symlink(dir.path().join("elsewhere"), &link).unwrap();
         assert!(write_new(&link, b"x").is_err(), "a link is not followed");
         assert!(write_new(&dir.path().join("none/x"), b"x").is_err());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "nothing else is left");
     }
 }

@@ -8,13 +8,17 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 use truc_admin::HeadsDocument;
+use truc_model::visible;
 use truc_node::offline::{self, FsckReport, Problem};
 
+use super::files::read_file;
 use super::target::Target;
 use crate::out;
 
 /// A token later than this after its record is told: what is refused beyond it is the default of `[time-stamping] grace`.
 const LATE: Duration = Duration::from_secs(48 * 3600);
+/// Longest file of heads read, in bytes.
+const HEADS_LIMIT: u64 = 64 * 1024 * 1024;
 
 /// Check a stopped node's journals byte by byte, its log and its time-stamps; nothing is changed
 #[derive(Args)]
@@ -44,7 +48,7 @@ impl Fsck {
         let (file, archive) = (self.heads, self.archive);
         let report = tokio::task::spawn_blocking(move || {
             let heads = file.map(|file| {
-                let text = std::fs::read(&file).with_context(|| file.display().to_string())?;
+                let text = read_file(&file, HEADS_LIMIT)?;
                 serde_json::from_slice::<HeadsDocument>(&text)
                     .with_context(|| format!("{} is not what truc evidence heads writes", file.display()))
             });
@@ -66,10 +70,12 @@ fn as_json(report: &FsckReport) -> serde_json::Value {
     };
     json!({
         "segments": report.segments, "records": report.records, "decisions": report.decisions,
-        "bodies": report.bodies, "artifacts": report.artifacts, "proofs": report.proofs,
+        "bodies": report.bodies, "bodiesAway": report.bodies_away, "notRead": report.not_read, "expiring": report.expiring,
+        "artifacts": report.artifacts, "proofs": report.proofs,
         "batches": report.batches, "stamped": report.stamped,
         "waited": report.waited.map(|(record, time)| json!({ "record": record, "seconds": time.as_secs() })),
         "anchored": report.anchored, "anchoredBy": report.anchored_by,
+        "chained": report.chained,
         "firstAffected": report.first_affected,
         "torn": list(&report.torn), "problems": list(&report.problems),
     })
@@ -80,6 +86,15 @@ fn tell(report: &FsckReport) -> anyhow::Result<()> {
     out::line(format!(
         "{segments} segments: {records} records, {decisions} decisions, {bodies} bodies, {artifacts} artifacts, {proofs} proofs"
     ))?;
+    if let Some(last) = report.not_read.checked_sub(1) {
+        out::line(format!("not read: records 0 to {last} lie in the archive (--archive)"))?;
+    }
+    if report.bodies_away > 0 {
+        out::line(format!("not read: {} bodies lie in the archive (--archive)", report.bodies_away))?;
+    }
+    for of in &report.expiring {
+        out::line(format!("expiry of bodies/{of} was begun; the next start of the node ends it"))?;
+    }
     match report.stamped.checked_sub(1) {
         Some(last) => out::line(format!("time-stamped: up to record {last}, in {} batches", report.batches))?,
         None => out::line("time-stamped: nothing")?,
@@ -91,14 +106,24 @@ fn tell(report: &FsckReport) -> anyhow::Result<()> {
         ))?;
     }
     match (report.anchored.checked_sub(1), &report.anchored_by) {
-        (Some(last), Some(by)) => out::line(format!("anchored outside: up to record {last}, by {by}"))?,
+        (Some(last), Some(by)) => {
+            out::line(format!("anchored outside: up to record {last}, by {}", visible(by)))?;
+        }
         _ => out::line("anchored outside: nothing was given that says so (--heads)")?,
     }
+    match report.chained.checked_sub(1) {
+        Some(last) => out::line(format!(
+            "holds, tombstones, decisions and all else beside the records: as heads say up to record {last}"
+        ))?,
+        None => {
+            out::line("holds, tombstones, decisions and all else beside the records: no head speaks of them")?
+        }
+    }
     for torn in &report.torn {
-        out::line(format!("never acknowledged, no loss: {torn}"))?;
+        out::line(format!("never acknowledged, no loss: {}", visible(&torn.to_string())))?;
     }
     for problem in &report.problems {
-        out::line(format!("PROBLEM {problem}"))?;
+        out::line(format!("PROBLEM {}", visible(&problem.to_string())))?;
     }
     if let Some(first) = report.first_affected {
         out::line(format!("FIRST AFFECTED record {first}"))?;

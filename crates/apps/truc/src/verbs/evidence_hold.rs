@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use truc_admin::{ClientError, HoldRelease, HoldView, NewHold};
 use truc_evidence::holds_in_force;
-use truc_model::MessageId;
+use truc_model::{MessageId, visible};
 use truc_node::offline::OfflineEvidence;
 
 use super::blocking;
@@ -76,7 +76,7 @@ impl Hold {
                 if json {
                     out::json(&taken)?;
                 } else {
-                    out::line(format!("{}\t{} exchanges", taken.hold.case, taken.hold.requests.len()))?;
+                    out::line(format!("{}\t{} exchanges", visible(&taken.hold.case), taken.hold.requests.len()))?;
                 }
             }
             Self::Release { case, reason, target } => {
@@ -111,9 +111,32 @@ async fn list(target: &Target, json: bool) -> anyhow::Result<()> {
         if json {
             out::json(&hold)?;
         } else {
-            let HoldView { case, reason, by, at, requests } = &hold;
-            out::line(format!("{at}\t{case}\t{by}\t{} exchanges\t{reason}", requests.len()))?;
+            out::line(row(&hold))?;
         }
     }
     Ok(())
+}
+
+/// A hold on one line: its texts are somebody's own words.
+fn row(hold: &HoldView) -> String {
+    let [case, reason, by] = [&hold.case, &hold.reason, &hold.by].map(|text| visible(text));
+    format!("{}\t{case}\t{by}\t{} exchanges\t{reason}", hold.at, hold.requests.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hold_is_one_line_whatever_it_is_called() {
+        let hold = HoldView {
+            case: "vụ án\u{202e} 12".into(),
+            reason: "a\n2026-11-21T00:00:00.000Z\tb".into(),
+            by: "x\u{1b}[2J".into(),
+            at: "2026-11-21T03:04:05.678Z".parse().unwrap(),
+            requests: vec![],
+        };
+        let shown = "2026-11-21T03:04:05.678Z\tvụ án\\u{202e} 12\tx\\u{1b}[2J\t0 exchanges\ta\\u{a}2026-11-21T00:00:00.000Z\\u{9}b";
+        assert_eq!(row(&hold), shown);
+    }
 }

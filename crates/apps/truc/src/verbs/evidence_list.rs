@@ -6,10 +6,10 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use truc_admin::{EvidenceEntry, EvidenceSearch};
 use truc_evidence::{Outcome, Role};
-use truc_model::{MessageId, ServiceId, SubsystemId, Timestamp};
+use truc_model::{MessageId, ServiceId, SubsystemId, Timestamp, visible};
 
 use super::blocking;
-use super::evidence::Source;
+use super::evidence::{Source, patiently};
 use super::target::Target;
 use crate::out;
 
@@ -59,10 +59,10 @@ pub(crate) struct List {
     /// In which this half of the node took part: consumer or provider
     #[arg(long, value_parser = word::<Role>)]
     role: Option<Role>,
-    /// Recorded at or after this moment
+    /// Recorded at or after this moment, in UTC, like 2026-11-21T00:00:00.000Z
     #[arg(long, value_name = "TIME")]
     since: Option<Timestamp>,
-    /// Recorded before this moment
+    /// Recorded before this moment, written the same way
     #[arg(long, value_name = "TIME")]
     until: Option<Timestamp>,
     /// At most so many
@@ -111,7 +111,7 @@ pub(super) async fn gather(
     let mut found = Vec::new();
     loop {
         search.limit = Some((limit - found.len()).min(1000));
-        let page = source.search(&search).await?;
+        let page = patiently(async || source.search(&search).await).await?;
         found.extend(page.exchanges);
         match page.next {
             // A page may be short and have a next one: the node looks at a bounded number of records for each.
@@ -153,7 +153,7 @@ impl List {
                 out::json(&entry)?;
             } else {
                 let EvidenceEntry { id, time, client, service, .. } = &entry;
-                let fault = entry.fault.as_ref().map_or_else(String::new, |code| format!(" {code}"));
+                let fault = entry.fault.as_ref().map_or_else(String::new, |code| format!(" {}", visible(code)));
                 out::line(format!("{time}\t{id}\t{client}\t{service}\t{}{fault}", entry.outcome.as_str()))?;
             }
         }

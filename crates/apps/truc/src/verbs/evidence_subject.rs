@@ -8,10 +8,10 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use truc_admin::{DirectoryView, EvidenceEntry, EvidenceSearch, EvidenceShown};
 use truc_evidence::{Outcome, RecordKind};
-use truc_model::{MemberId, MessageId, ServiceId, SubsystemId, Timestamp};
+use truc_model::{MemberId, MessageId, ServiceId, SubsystemId, Timestamp, visible};
 
 use super::clock;
-use super::evidence::Source;
+use super::evidence::{Source, patiently};
 use super::evidence_list::{gather, given};
 use super::target::Target;
 use crate::out;
@@ -29,10 +29,10 @@ pub(crate) struct Subject {
     /// The person's number as services are told it; - reads it from standard input
     #[arg(value_name = "NUMBER")]
     number: String,
-    /// From this moment on
+    /// From this moment on, in UTC, like 2026-11-21T00:00:00.000Z
     #[arg(long, value_name = "TIME")]
     since: Option<Timestamp>,
-    /// Before this moment
+    /// Before this moment, written the same way
     #[arg(long, value_name = "TIME")]
     until: Option<Timestamp>,
     /// At most so many, the newest
@@ -156,7 +156,7 @@ impl Subject {
         entry: EvidenceEntry,
         names: &HashMap<MemberId, String>,
     ) -> anyhow::Result<Access> {
-        let mut said = Said::of(&source.show(entry.id, false).await?);
+        let mut said = Said::of(&patiently(async || source.show(entry.id, false).await).await?);
         if !self.with_officer {
             said.officer = None;
         }
@@ -191,18 +191,13 @@ const fn ended(outcome: Outcome) -> (&'static str, &'static str) {
     }
 }
 
-/// A text from outside on one line of the report.
-fn line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
 impl Report {
     fn text(&self) -> Result<String, std::fmt::Error> {
         let mut out = String::new();
         let made = self.made.map_or_else(String::new, |at| format!(" · lập lúc / made at {}", ict(at)));
         writeln!(out, "BÁO CÁO: AI ĐÃ TRA CỨU DỮ LIỆU CỦA TÔI")?;
         writeln!(out, "REPORT: WHO LOOKED AT MY DATA\n")?;
-        writeln!(out, "Số / number: {}", line(&self.number))?;
+        writeln!(out, "Số định danh / number: {}", visible(&self.number))?;
         writeln!(out, "Nút / node: {}{made}", self.node)?;
         writeln!(out, "Giờ Việt Nam (UTC+7) / times are Vietnamese (UTC+7)\n")?;
         self.scope(&mut out)?;
@@ -211,6 +206,19 @@ impl Report {
         }
         let total = self.accesses.len();
         writeln!(out, "Tổng số lần / in all: {total}")?;
+        if total == 0 {
+            writeln!(out, "Không có lần tra cứu nào được ghi nhận trong phạm vi trên.")?;
+            writeln!(out, "No request is on record within what this report covers.")?;
+        } else {
+            writeln!(
+                out,
+                "Mỗi mã bằng chứng ứng với một hồ sơ có chữ ký số: đề nghị cơ quan lập báo cáo này xuất ra để tự kiểm tra."
+            )?;
+            writeln!(
+                out,
+                "Behind each evidence id there is signed evidence: ask whoever made this report for it, and check it yourself."
+            )?;
+        }
         if self.more {
             writeln!(out, "CHƯA ĐẦY ĐỦ: còn nhiều lần cũ hơn; tăng --limit hoặc dùng --until.")?;
             writeln!(out, "NOT COMPLETE: there are older ones; raise --limit or use --until.")?;
@@ -259,12 +267,12 @@ impl Report {
 impl Access {
     fn text(&self, number: usize, out: &mut String) -> std::fmt::Result {
         let (vi, en) = ended(self.outcome);
-        let fault = self.fault.as_ref().map_or_else(String::new, |code| format!(" ({code})"));
-        let name = self.member_name.as_ref().map_or_else(String::new, |name| format!(" · {}", line(name)));
+        let fault = self.fault.as_ref().map_or_else(String::new, |code| format!(" ({})", visible(code)));
+        let name = self.member_name.as_ref().map_or_else(String::new, |name| format!(" · {}", visible(name)));
         writeln!(out, "{number}. {}", ict(self.time))?;
         writeln!(out, "   Cơ quan / agency: {}{name}", self.member)?;
         let mut said = |vi: &str, en: &str, text: &Option<String>| match text {
-            Some(text) => writeln!(out, "   {vi} / {en}: {}", line(text)),
+            Some(text) => writeln!(out, "   {vi} / {en}: {}", visible(text)),
             None => Ok(()),
         };
         said("Đơn vị khai trong yêu cầu", "unit stated in the request", &self.said.agency)?;
@@ -291,7 +299,7 @@ mod tests {
             member_name: Some("UBND thành phố Hà Nội / Hanoi People's Committee".into()),
             client: "VN/GOV/H26/mot-cua-so-1".parse().unwrap(),
             service: "VN/GOV/G01/csdl-dancu/tra-cuu".parse().unwrap(),
-            said: Said { purpose: Some("Xác minh\n2. 22/11/2026 01:00".into()), ..Said::default() },
+            said: Said { purpose: Some("Xác minh\u{202e}\n2. 22/11/2026 01:00\u{2028}".into()), ..Said::default() },
             outcome: Outcome::Refused,
             fault: Some("NO_RIGHT".into()),
             evidence: "0199aaaa-bbbb-7ccc-8ddd-000000000001".parse().unwrap(),
@@ -326,6 +334,8 @@ mod tests {
         }
         assert!(!text.contains("officer:") && !text.contains("NOT COMPLETE"), "{text}");
         assert!(!text.contains("\n2. "), "a purpose cannot pretend to be another line: {text}");
+        assert!(text.contains("Xác minh\\u{202e}\\u{a}2. "), "nor read otherwise than it is: {text}");
+        assert!(!text.chars().any(|c| c != '\n' && truc_model::is_unseen(c)), "{text:?}");
         let cut = Report { more: true, ..report() };
         assert!(cut.text().unwrap().contains("NOT COMPLETE"));
         let json = serde_json::to_value(report()).unwrap();

@@ -17,6 +17,7 @@ mod evidence_list;
 mod evidence_retention;
 mod evidence_rotate;
 mod evidence_subject;
+mod files;
 pub(crate) mod node;
 mod node_apply;
 mod node_backup;

@@ -32,7 +32,7 @@ pub(crate) enum Authority {
         /// What people call it
         #[arg(long)]
         name: String,
-        /// The certificate its time-stamps are signed with, PEM
+        /// The certificate its time-stamps are signed with, or that of the CA which issued it, PEM
         #[arg(long, value_name = "FILE")]
         certificate: PathBuf,
         /// Where it answers

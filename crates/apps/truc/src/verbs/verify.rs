@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Args;
 use truc_directory::Anchor;
 use truc_evidence::container::{self, SIZE_LIMIT, Verdict};
 
-use super::{blocking, read};
+use super::blocking;
+use super::files::{SMALL_LIMIT, read_file};
 use crate::out;
 
 /// Check an exported evidence container offline, with nothing but the anchor
@@ -29,13 +30,13 @@ pub(crate) struct Verify {
 
 impl Verify {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let anchor =
-            Anchor::parse(&read(&self.anchor).await?).with_context(|| self.anchor.display().to_string())?;
+        let file = self.anchor.clone();
+        let anchor = tokio::task::spawn_blocking(move || read_file(&file, SMALL_LIMIT)).await??;
+        let anchor = Anchor::parse(&anchor)
+            .with_context(|| format!("{}: give the registry's anchor.json", self.anchor.display()))?;
         let name = self.container.display().to_string();
-        if tokio::fs::metadata(&self.container).await.with_context(|| name.clone())?.len() > SIZE_LIMIT {
-            bail!("{name} is longer than any container ({} MiB)", SIZE_LIMIT >> 20);
-        }
-        let bytes = read(&self.container).await?;
+        let container = self.container;
+        let bytes = tokio::task::spawn_blocking(move || read_file(&container, SIZE_LIMIT)).await??;
         let report = blocking(move || container::verify(&bytes, &anchor)).await.context(name)?;
         if self.json {
             out::json(&report)?;

@@ -245,11 +245,9 @@ impl Gathering<'_> {
             }
             return Ok(known.note);
         }
-        let manifest = match &body {
-            Some(body) => {
-                manifest::write(note.kind, note.id, Digest::of(&record.header), Digest::of(body)).into()
-            }
-            // Without the body the manifest cannot be written again: whoever drops a body keeps the manifest.
+        let manifest = match body.as_ref().map(|body| Digest::of(body)).or(record.body_digest) {
+            Some(body) => manifest::write(note.kind, note.id, Digest::of(&record.header), body).into(),
+            // Without the body's digest the manifest cannot be written again: whoever never kept the body kept the manifest.
             None => {
                 self.artifact("the manifest of a message without its body", record.manifest_digest).await?
             }

@@ -7,6 +7,7 @@
 mod collect;
 mod directories;
 mod ending;
+mod looked;
 mod names;
 mod notes;
 mod read;

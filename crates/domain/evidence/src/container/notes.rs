@@ -15,6 +15,10 @@ use crate::record::RecordKind;
 /// The version of the notes, of README.txt and of the names in META-INF together. The golden container of each version
 /// stays in the tests: a change to any of them is a new version beside the old one.
 pub(super) const VERSION: u32 = 3;
+/// Longest local part, in bytes; nodes write less than half of it.
+const LOCAL_LIMIT: usize = 8 * 1024;
+/// Most statuses that all records of one container name together; an exchange has a handful.
+const STATUSES_LIMIT: usize = 4 * ENTRIES_LIMIT;
 /// The first version with time-stamps, later statuses and the log.
 pub(super) const SINCE_TIME: u32 = 3;
 
@@ -157,10 +161,14 @@ impl Notes {
             |r: &RecordNote| r.statuses.len() <= GROUP_LIMIT - 2 && r.statuses_after.len() <= GROUP_LIMIT;
         let steps = |r: &RecordNote| r.stamped.as_ref().is_none_or(|s| s.inclusion.len() <= MAX_PROOF);
         let few = self.records.len() <= ENTRIES_LIMIT && self.heads.len() <= ENTRIES_LIMIT;
-        if few && self.records.iter().all(|r| statuses(r) && steps(r)) {
-            return Ok(());
+        let all = self.records.iter().map(|r| r.statuses.len() + r.statuses_after.len()).sum::<usize>();
+        if !few || all > STATUSES_LIMIT || !self.records.iter().all(|r| statuses(r) && steps(r)) {
+            return Err("more records, heads, statuses or steps than any exchange has".into());
         }
-        Err("more records, heads, statuses or steps than any exchange has".into())
+        match self.records.iter().find(|r| r.local.len() > LOCAL_LIMIT) {
+            Some(r) => Err(format!("the local part of record {} is longer than any node writes", r.sequence)),
+            None => Ok(()),
+        }
     }
 
     /// Every stamp leads to a head that is noted once, and every head is some record's.
@@ -209,5 +217,47 @@ impl Notes {
             }
         }
         seen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Direction, KeyedHash, ListNote, LocalPart, Outcome, Role, TrustNote};
+
+    /// Two lists are the most that a record relies on: the seal's authority's, and the node's (protocol P3.5).
+    #[test]
+    fn what_a_node_writes_is_far_shorter_than_what_is_read() {
+        let part = "x".repeat(truc_model::PART_LIMIT);
+        let owner = format!("{part}/{part}/{part}");
+        let at: Timestamp = "2026-11-21T03:04:05.678Z".parse().unwrap();
+        let hash = || Some(KeyedHash { key_id: "k".repeat(255), hash: Digest([255; 32]) });
+        let list = || ListNote { digest: Digest([255; 32]), this_update: at, next_update: at };
+        let longest = truc_model::FaultCode::ALL.iter().map(|code| code.as_str()).max_by_key(|name| name.len());
+        let local = LocalPart {
+            v: 1,
+            at,
+            role: Role::Provider,
+            direction: Direction::Received,
+            request: MessageId::new(at, [255; 10]),
+            client: format!("{owner}/{part}").parse().unwrap(),
+            service: format!("{owner}/{part}/{part}").parse().unwrap(),
+            peer: format!("{owner}/{part}").parse().unwrap(),
+            directory: Digest([255; 32]),
+            trust: Some(TrustNote {
+                signer: truc_model::Fingerprint::of(b"x"),
+                status_this_update: Some(at),
+                status_graced: true,
+                directory_degraded: true,
+                revocation_lists: vec![list(), list()],
+            }),
+            officer: hash(),
+            subject: hash(),
+            dossier: hash(),
+            outcome: Some(Outcome::Refused),
+            fault: longest.map(str::to_owned),
+        };
+        let written = serde_json::to_string(&local).unwrap();
+        assert!(written.len() < LOCAL_LIMIT / 2, "{}", written.len());
     }
 }

@@ -6,9 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Read};
+use std::ops::Range;
 
 use bytes::Bytes;
-use truc_model::Digest;
+use flate2::Crc;
+use flate2::bufread::DeflateDecoder;
+use truc_model::{Digest, visible};
 use zip::ZipArchive;
 
 use super::notes::Notes;
@@ -24,16 +27,16 @@ pub enum ContainerError {
     #[error("the container is too big: {0}")]
     TooLarge(&'static str),
     /// An entry with a name that no container has.
-    #[error("{0:?} does not belong in a container; someone has changed the file after its export")]
+    #[error("\"{}\" does not belong in a container; someone has changed the file after its export", brief(.0))]
     Unexpected(String),
     /// Something that later versions of truc write.
-    #[error("the container holds {0}, which this version of truc cannot check; use a newer one")]
+    #[error("the container holds {}, which this version of truc cannot check; use a newer one", brief(.0))]
     Newer(String),
     /// An entry that the notes name is not there.
-    #[error("{0} is missing; someone has changed the file after its export")]
+    #[error("{} is missing; someone has changed the file after its export", brief(.0))]
     Missing(String),
     /// An entry that is not what it must be.
-    #[error("{name}: {why}")]
+    #[error("{}: {}", brief(name), brief(why))]
     Malformed {
         /// The entry.
         name: String,
@@ -45,6 +48,16 @@ pub enum ContainerError {
 impl ContainerError {
     pub(super) fn malformed(name: impl Into<String>, why: impl ToString) -> Self {
         Self::Malformed { name: name.into(), why: why.to_string() }
+    }
+}
+
+/// A text out of a file that nobody believes, on one line and not long: an error is read by people, who must not take it for a report.
+fn brief(text: &str) -> String {
+    const LONGEST: usize = 400;
+    let shown = visible(text);
+    match shown.char_indices().nth(LONGEST) {
+        None => shown,
+        Some((end, _)) => format!("{}…", shown.get(..end).unwrap_or_default()),
     }
 }
 
@@ -68,6 +81,7 @@ pub(super) fn open(bytes: &[u8]) -> Result<Opened, ContainerError> {
     let notes = Notes::parse(notes).map_err(|why| ContainerError::malformed(names::RECORDS, why))?;
     let opened = Opened { files, notes };
     check_coverage(&opened)?;
+    check_lengths(&opened)?;
     Ok(opened)
 }
 
@@ -116,6 +130,21 @@ fn check_coverage(opened: &Opened) -> Result<(), ContainerError> {
     }
 }
 
+/// Longest of the files that many records may refer to, each of which has them digested or read again; nothing of their kind is longer.
+const SHARED_LIMIT: usize = 64 * 1024;
+
+fn check_lengths(opened: &Opened) -> Result<(), ContainerError> {
+    let places = [names::CERTIFICATES, names::STATUSES, names::LISTS, names::HEADS];
+    let signed = opened.notes.messages().into_iter().map(|message| message.names());
+    let signed = signed.flat_map(|named| [named.manifest, named.signature]);
+    let supporting = opened.files.keys().filter(|name| places.iter().any(|place| name.starts_with(place)));
+    let mut all = signed.chain(supporting.cloned());
+    match all.find(|name| opened.files.get(name).is_some_and(|bytes| bytes.len() > SHARED_LIMIT)) {
+        Some(name) => Err(ContainerError::malformed(name, "it is longer than any file of its kind")),
+        None => Ok(()),
+    }
+}
+
 /// What the stamps and heads of the notes stand for; such files lie nowhere else.
 fn claimed(notes: &Notes) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
@@ -159,15 +188,11 @@ fn unpack(bytes: &[u8]) -> Result<BTreeMap<String, Bytes>, ContainerError> {
     }
     let mut files = BTreeMap::new();
     for (index, entry) in entries.into_iter().enumerate() {
-        let mut file = archive.by_index(index).map_err(unreadable)?;
+        let file = archive.by_index(index).map_err(unreadable)?;
         if file.name_raw() != entry.name.as_bytes() {
             return Err(ContainerError::Zip("two readers see different names"));
         }
-        let mut content = Vec::new();
-        let read = file.by_ref().take(entry.size + 1).read_to_end(&mut content);
-        if read.is_err() || content.len() as u64 != entry.size {
-            return Err(ContainerError::malformed(&entry.name, "its content is damaged"));
-        }
+        let content = entry.content(bytes)?;
         files.insert(entry.name, Bytes::from(content));
     }
     if files.get(names::MIMETYPE).is_none_or(|m| m != names::MEDIA_TYPE.as_bytes()) {
@@ -178,7 +203,36 @@ fn unpack(bytes: &[u8]) -> Result<BTreeMap<String, Bytes>, ContainerError> {
 
 struct Entry {
     name: String,
+    deflated: bool,
+    packed: Range<usize>,
     size: u64,
+    crc: u32,
+}
+
+impl Entry {
+    /// What it holds; every byte of the packed form is part of it, so that nothing travels along unseen.
+    fn content(&self, container: &[u8]) -> Result<Vec<u8>, ContainerError> {
+        let damaged = || ContainerError::malformed(&self.name, "its content is damaged");
+        let packed = container.get(self.packed.clone()).ok_or_else(damaged)?;
+        let (mut content, mut used) = (Vec::new(), packed.len() as u64);
+        if self.deflated {
+            let mut unpacking = DeflateDecoder::new(packed);
+            let read = unpacking.by_ref().take(self.size + 1).read_to_end(&mut content);
+            read.map_err(|_| damaged())?;
+            used = unpacking.total_in();
+        } else {
+            content.extend_from_slice(packed);
+        }
+        let mut crc = Crc::new();
+        crc.update(&content);
+        if content.len() as u64 != self.size || crc.sum() != self.crc {
+            return Err(damaged());
+        }
+        if used != packed.len() as u64 {
+            return Err(ContainerError::malformed(&self.name, "more bytes lie in it than it unpacks to"));
+        }
+        Ok(content)
+    }
 }
 
 /// Reads little-endian numbers one after the other.
@@ -204,6 +258,8 @@ impl<'a> Cut<'a> {
 }
 
 const LOCAL: u32 = 0x0403_4b50;
+/// Bytes of a local header before the name.
+const LOCAL_LENGTH: usize = 30;
 const CENTRAL: u32 = 0x0201_4b50;
 const END: u32 = 0x0605_4b50;
 const STORED: u16 = 0;
@@ -318,7 +374,7 @@ const fn is_plain(attributes: u32) -> bool {
 fn check_names(locals: &[(usize, Shared, &[u8])]) -> Result<Vec<Entry>, ContainerError> {
     let mut seen = BTreeSet::new();
     let mut entries = Vec::new();
-    for (_, shared, name) in locals {
+    for (offset, shared, name) in locals {
         let text =
             std::str::from_utf8(name).map_err(|_| ContainerError::Zip("an entry's name is no text"))?;
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._/".contains(&b);
@@ -330,7 +386,14 @@ fn check_names(locals: &[(usize, Shared, &[u8])]) -> Result<Vec<Entry>, Containe
         if !seen.insert(text.to_ascii_lowercase()) {
             return Err(ContainerError::Zip("two entries bear one name"));
         }
-        entries.push(Entry { name: text.to_owned(), size: shared.size as u64 });
+        let start = offset + LOCAL_LENGTH + name.len();
+        entries.push(Entry {
+            name: text.to_owned(),
+            deflated: shared.method == DEFLATED,
+            packed: start..start + shared.packed,
+            size: shared.size as u64,
+            crc: shared.crc,
+        });
     }
     Ok(entries)
 }

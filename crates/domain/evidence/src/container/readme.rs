@@ -4,17 +4,17 @@
 //! can slip commands of their own to the person who follows it. Everything put into a command is a UUID, hexadecimal
 //! digits, base64 or a number.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use truc_directory::{Endorsed, TrustServices};
 use truc_message::{Header, manifest};
 use truc_model::{Digest, Timestamp};
 use truc_trust::{Certificate, cms, crl, ocsp};
 
+use super::looked::Looked;
 use super::notes::{MessageNote, Notes, RecordNote, SINCE_TIME};
 use super::{names, readme_time, signed_directory};
 use crate::record::LocalPart;
@@ -70,6 +70,7 @@ const AT_ONCE: &str =
 pub(super) fn text(notes: &Notes, files: &Files) -> Result<String, String> {
     let (first, timed) = (notes.v == 1, notes.v >= SINCE_TIME);
     let mut out = if first { OPENING.replacen(SINCE_2, "", 1) } else { OPENING.to_owned() };
+    let looked = Looked::new(files);
     let without_body = || notes.messages().into_iter().filter(|m| !m.body);
     for message in without_body() {
         if first {
@@ -84,10 +85,10 @@ pub(super) fn text(notes: &Notes, files: &Files) -> Result<String, String> {
     supporting(&mut out, notes);
     for message in notes.messages() {
         let records: Vec<&RecordNote> = notes.records.iter().filter(|r| r.message == Some(message)).collect();
-        one(&mut out, &message, &records, files, first)?;
+        one(&mut out, &message, &records, &looked, first)?;
     }
     signed_directory::steps(&mut out, files);
-    readme_time::steps(&mut out, notes, files)?;
+    readme_time::steps(&mut out, notes, &looked)?;
     out.push_str(CLOSING);
     if timed {
         readme_time::closing(&mut out, notes);
@@ -172,9 +173,10 @@ fn one(
     out: &mut String,
     message: &MessageNote,
     records: &[&RecordNote],
-    files: &Files,
+    looked: &Looked<'_>,
     first: bool,
 ) -> Result<(), String> {
+    let files = looked.files;
     let (names, stem) = (message.names(), message.stem());
     let file = |name: &str| files.get(name).ok_or_else(|| format!("{name} is missing"));
     let header = Header::parse(file(&names.header)?).map_err(|e| format!("{}: {e}", names.header))?;
@@ -212,11 +214,11 @@ fn one(
         out,
         "#    -attime is the time of sending, so that the command still works when the certificates have expired.",
     );
-    let issuer = find_issuer(signer, signature.intermediates(), records, files);
+    let issuer = find_issuer(signer, signature.intermediates(), records, looked);
     let issuer_file =
         issuer.as_ref().map(|i| names::certificate(i.fingerprint())).filter(|n| files.contains_key(n));
     let chain =
-        if issuer_file.is_some() { intermediates(out, &stem, seconds, files) } else { "$CA".to_owned() };
+        if issuer_file.is_some() { intermediates(out, &stem, seconds, looked) } else { "$CA".to_owned() };
     put(
         out,
         format_args!(
@@ -245,7 +247,7 @@ fn one(
         chain,
     });
     statuses(out, records, files, &seal, signer, issuer, seconds);
-    directory(out, message, &header, records, files, signer);
+    directory(out, message, &header, records, looked, signer);
     Ok(())
 }
 
@@ -290,18 +292,16 @@ fn find_issuer(
     signer: &Certificate,
     embedded: &[Certificate],
     records: &[&RecordNote],
-    files: &Files,
+    looked: &Looked<'_>,
 ) -> Option<Certificate> {
-    let mut candidates = embedded.to_vec();
-    for local in records.iter().filter_map(|r| serde_json::from_str::<LocalPart>(&r.local).ok()) {
-        let trust = files.get(&format!("{}{}", names::directory(local.directory), names::TRUST));
-        let services =
-            trust.and_then(|t| Endorsed::parse(t).and_then(|e| TrustServices::parse(&e.payload)).ok());
-        let authorities = services.into_iter().flat_map(|s| s.authorities);
-        let ders = authorities.flat_map(|a| std::iter::once(a.certificate).chain(a.intermediates));
-        candidates.extend(ders.filter_map(|der| Certificate::from_der(der.as_bytes()).ok()));
+    let is_above = |c: &&Certificate| c.subject_raw() == signer.issuer_raw();
+    if let Some(found) = embedded.iter().find(is_above) {
+        return Some(found.clone());
     }
-    candidates.into_iter().find(|c| c.subject_raw() == signer.issuer_raw())
+    let mut seen = BTreeSet::new();
+    let locals = records.iter().filter_map(|r| serde_json::from_str::<LocalPart>(&r.local).ok());
+    let heads = locals.map(|local| local.directory).filter(|head| seen.insert(*head));
+    heads.into_iter().find_map(|head| looked.authorities(head).iter().find(is_above).cloned())
 }
 
 /// The CA above a signer, and the files that openssl is given for it.
@@ -313,18 +313,15 @@ struct Issuer<'a> {
 
 /// Intermediate CAs lie in the container. Each is first checked against `$CA`, so that none becomes trusted by lying here;
 /// returns the file with the chain.
-fn intermediates(out: &mut String, stem: &str, seconds: i64, files: &Files) -> String {
-    let is_ca = |(name, bytes): &(&String, &Bytes)| {
-        name.starts_with(names::CERTIFICATES) && Certificate::from_pem(bytes).is_ok_and(|c| c.is_ca())
-    };
-    let all: Vec<&str> = files.iter().filter(is_ca).map(|(name, _)| name.as_str()).collect();
+fn intermediates(out: &mut String, stem: &str, seconds: i64, looked: &Looked<'_>) -> String {
+    let all = looked.intermediates();
     let chain = format!("check-{stem}-chain.pem");
     line(
         out,
         "#    Chứng thư trung gian: mỗi dòng phải là OK / Intermediate certificates: each line must say OK",
     );
     put(out, format_args!("cat {} > check-{stem}-untrusted.pem\n", all.join(" ")));
-    for name in &all {
+    for name in all {
         put(
             out,
             format_args!(
@@ -349,25 +346,34 @@ fn statuses(
     let about = |all: Vec<Digest>| of_signer(all, signer, issuer.certificate, files);
     let named = about(records.iter().flat_map(|r| &r.statuses).copied().collect());
     lists(out, records, files, seal, &issuer, seconds);
+    let after = about(records.iter().flat_map(|r| &r.statuses_after).copied().collect());
     if named.is_empty() {
         line(
             out,
             "# 6. Không có phản hồi OCSP nào cho chứng thư này / There is no OCSP response for this certificate",
         );
-        return;
+        if after.is_empty() {
+            return;
+        }
+        line(
+            out,
+            "#    lúc gửi. Trạng thái SAU dấu thời gian nói \"good\" thì khi ký cũng vậy, vì thu hồi là vĩnh viễn: phải in \"Response verify OK\" và \"good\".\n\
+             #    at the time of sending. One from AFTER the time-stamp that says \"good\" says it of then, too, as a revocation is final:\n\
+             #    must say \"Response verify OK\" and \"good\". \"Status times invalid\" only means that the answer is older than today.",
+        );
+    } else {
+        line(
+            out,
+            "# 6. Trạng thái chứng thư / Certificate status: must say \"Response verify OK\" and \"good\". \"Status times invalid\" only",
+        );
+        line(
+            out,
+            "#    means that the answer is older than today / chỉ có nghĩa là phản hồi đã cũ so với hôm nay; \"This Update\" phải gần giờ gửi.",
+        );
     }
-    line(
-        out,
-        "# 6. Trạng thái chứng thư / Certificate status: must say \"Response verify OK\" and \"good\". \"Status times invalid\" only",
-    );
-    line(
-        out,
-        "#    means that the answer is older than today / chỉ có nghĩa là phản hồi đã cũ so với hôm nay; \"This Update\" phải gần giờ gửi.",
-    );
     for name in named {
         ask(out, &name, seal, &issuer, files, seconds);
     }
-    let after = about(records.iter().flat_map(|r| &r.statuses_after).copied().collect());
     if !after.is_empty() {
         line(
             out,
@@ -451,7 +457,7 @@ fn directory(
     message: &MessageNote,
     header: &Header,
     records: &[&RecordNote],
-    files: &Files,
+    looked: &Looked<'_>,
     signer: &Certificate,
 ) {
     let member = if message.kind.is_answer() { header.service.member() } else { header.client.member() };
@@ -476,15 +482,8 @@ fn directory(
     heads.sort_unstable();
     heads.dedup();
     for head in heads {
-        let place = format!("{}member-", names::directory(head));
-        for name in files.keys().filter(|name| name.starts_with(&place)) {
-            let is_theirs = files
-                .get(name)
-                .and_then(|bytes| truc_directory::MemberEntry::parse(bytes).ok())
-                .is_some_and(|entry| entry.id == member);
-            if is_theirs {
-                put(out, format_args!("cat {name}; echo\n"));
-            }
+        for name in looked.parts_of(head, &member) {
+            put(out, format_args!("cat {name}; echo\n"));
         }
     }
 }

@@ -3,12 +3,12 @@
 //! openssl can cut bytes out of a file by their place (`asn1parse -offset -length -out`), so the hashes on the way up and the
 //! token are taken from the evidence record itself; the text only says where they lie and in which order they are joined.
 
-use bytes::Bytes;
-use truc_directory::{MemberEntry, PublicKey};
+use truc_directory::PublicKey;
 use truc_log::{Checkpoint, NoteKey, SignedNote};
 use truc_message::{Header, Kind};
 use truc_model::{Digest, NodeId};
 
+use super::looked::Looked;
 use super::names;
 use super::notes::{HeadNote, Notes, RecordNote};
 use super::readme::{Files, line, put};
@@ -30,14 +30,17 @@ pub(super) fn opening(out: &mut String, notes: &Notes) {
 }
 
 /// The steps of every stamped record, then of every head.
-pub(super) fn steps(out: &mut String, notes: &Notes, files: &Files) -> Result<(), String> {
+pub(super) fn steps(out: &mut String, notes: &Notes, looked: &Looked<'_>) -> Result<(), String> {
     for record in notes.records.iter().filter(|r| r.message.is_some()) {
         if let (Some(head), Some(named)) = (notes.head_of(record), notes.evidence_record(record)) {
-            evidence_record(out, record, head, &named, files)?;
+            evidence_record(out, record, head, &named, looked.files)?;
         }
     }
+    let node = || notes.records.iter().find_map(|r| node_of(notes, r, looked.files));
+    let known = if notes.heads.is_empty() { None } else { node() };
+    let known = known.map_or_else(Vec::new, |node| looked.log_keys(&node));
     for head in &notes.heads {
-        log(out, notes, head, files)?;
+        log(out, notes, head, looked.files, &known)?;
     }
     Ok(())
 }
@@ -123,7 +126,13 @@ fn cut(out: &mut String, file: &str, place: &std::ops::Range<usize>, to: &str) {
     );
 }
 
-fn log(out: &mut String, notes: &Notes, head: &HeadNote, files: &Files) -> Result<(), String> {
+fn log(
+    out: &mut String,
+    notes: &Notes,
+    head: &HeadNote,
+    files: &Files,
+    known: &[(&str, PublicKey)],
+) -> Result<(), String> {
     let (file, tag) = (names::log_head(head.head), format!("check-log-{}", head.next));
     let text = files.get(&file).and_then(|bytes| std::str::from_utf8(bytes).ok());
     let text = text.ok_or_else(|| format!("{file} is missing or no text"))?;
@@ -135,16 +144,14 @@ fn log(out: &mut String, notes: &Notes, head: &HeadNote, files: &Files) -> Resul
         "# 10. Nhật ký của nút: đầu nhật ký do nút ký, khóa phải là logKey của nút trong danh bạ (dưới đây); cmp không được báo gì.\n\
          #     The node's log: its head is signed with the node's key, which must stand as logKey in the directory; cmp must say nothing.",
     );
-    let node = notes.records.iter().find_map(|r| node_of(notes, r, files));
     decoded(out, note.text().as_bytes(), &format!("{tag}.txt"));
     let rest = text.get(note.text().len()..).unwrap_or_default();
     decoded(out, rest.as_bytes(), &format!("{tag}.rest"));
     put(out, format_args!("cat {tag}.txt {tag}.rest | cmp - {file}\n"));
-    let known = node.map_or_else(Vec::new, |node| keys(&node, files));
-    for (place, _) in &known {
+    for (place, _) in known {
         put(out, format_args!("cat {place}; echo\n"));
     }
-    let own = |(_, key): &&(String, PublicKey)| {
+    let own = |(_, key): &&(&str, PublicKey)| {
         NoteKey::new(&checkpoint.origin, &key.0).is_ok_and(|key| note.verify(&key).is_ok())
     };
     let signature = note.signatures().iter().find(|s| s.name == checkpoint.origin);
@@ -254,20 +261,6 @@ fn node_of(notes: &Notes, record: &RecordNote, files: &Files) -> Option<NodeId> 
     let request = notes.messages().into_iter().find(|m| m.kind == Kind::Request)?;
     let header = Header::parse(files.get(&request.names().header)?).ok()?;
     Some(if local.role == Role::Provider { header.to } else { header.from })
-}
-
-/// The log keys that the directories of the container list for the node, and where.
-fn keys(node: &NodeId, files: &Files) -> Vec<(String, PublicKey)> {
-    let parts = files.iter().filter(|(name, _)| {
-        name.starts_with(names::DIRECTORIES)
-            && name.rsplit('/').next().is_some_and(|f| f.starts_with("member-"))
-    });
-    let listed = |(name, bytes): (&String, &Bytes)| {
-        let entry = MemberEntry::parse(bytes).ok()?;
-        let found = entry.nodes.iter().find(|n| n.id == *node)?;
-        Some((name.clone(), found.log_key))
-    };
-    parts.filter_map(listed).collect()
 }
 
 /// What the container does not show of time and log.

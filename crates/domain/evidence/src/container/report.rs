@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use truc_model::{MessageId, ServiceId, SubsystemId, Timestamp};
+use truc_model::{MessageId, ServiceId, SubsystemId, Timestamp, visible};
 
 use crate::record::Outcome;
 
@@ -252,7 +252,7 @@ impl fmt::Display for Summary {
             ("Trạng thái / status", status),
             ("Kết quả / outcome", format!("{}{fault}", self.ending())),
         ];
-        lines.iter().try_for_each(|(label, value)| writeln!(f, "  {label}: {value}"))
+        lines.iter().try_for_each(|(label, value)| writeln!(f, "  {label}: {}", visible(value)))
     }
 }
 
@@ -264,7 +264,7 @@ impl fmt::Display for Check {
             State::NotShown => "CHƯA CHỨNG MINH / NOT SHOWN",
         };
         write!(f, "[{state}] {} / {}", self.what.vi, self.what.en)?;
-        if self.detail.is_empty() { writeln!(f) } else { writeln!(f, ": {}", self.detail) }
+        if self.detail.is_empty() { writeln!(f) } else { writeln!(f, ": {}", visible(&self.detail)) }
     }
 }
 
@@ -277,7 +277,7 @@ impl fmt::Display for Report {
         };
         writeln!(f, "{vi} / {en}")?;
         for check in self.not_shown().filter(|c| c.name == CheckName::Body) {
-            let message = check.message.as_deref().unwrap_or_default();
+            let message = visible(check.message.as_deref().unwrap_or_default());
             writeln!(f, "nội dung của {message} không có trong hồ sơ, chưa được so với bản kê đã ký")?;
             writeln!(
                 f,
@@ -292,12 +292,53 @@ impl fmt::Display for Report {
         for check in &self.checks {
             if about != Some((&check.message, check.record)) {
                 about = Some((&check.message, check.record));
-                let message = check.message.as_deref().unwrap_or("toàn bộ hồ sơ / the whole container");
+                let message = check.message.as_deref().map(visible);
+                let message = message.as_deref().unwrap_or("toàn bộ hồ sơ / the whole container");
                 let record = check.record.map_or_else(String::new, |n| format!(", bản ghi / record {n}"));
                 writeln!(f, "— {message}{record}")?;
             }
             write!(f, "{check}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever signs may write a purpose that reads from right to left, or as a line of the report.
+    #[test]
+    fn signed_texts_stand_on_their_line_and_read_as_they_are() {
+        let odd = "Xác minh\u{202e}3.1\u{2066}\u{2028}[ĐẠT / OK]\n[ĐẠT / OK] \u{1b}[2J";
+        let at: Timestamp = "2026-11-21T03:04:05.678Z".parse().unwrap();
+        let summary = Summary {
+            id: MessageId::new(at, [1; 10]),
+            client: "VN/GOV/H26/mot-cua-so-1".parse().unwrap(),
+            service: "VN/GOV/G01/csdl-dancu/tra-cuu".parse().unwrap(),
+            method: "GET".into(),
+            path: odd.into(),
+            officer: Some(odd.into()),
+            agency: Some(odd.into()),
+            purpose: Some(odd.into()),
+            legal_basis: Some(odd.into()),
+            sent: at,
+            answered: None,
+            status: None,
+            outcome: Outcome::Refused,
+            fault: Some(odd.into()),
+        };
+        let check = Check {
+            name: CheckName::Body,
+            message: Some(odd.into()),
+            record: None,
+            what: CheckName::Body.what(),
+            state: State::NotShown,
+            detail: odd.into(),
+        };
+        let text = Report::new(Some(summary), vec![check]).to_string();
+        assert!(!text.chars().any(|c| c != '\n' && truc_model::is_unseen(c)), "{text:?}");
+        assert!(!text.contains("\n[ĐẠT"), "{text}");
+        assert!(text.contains("Xác minh\\u{202e}3.1"), "{text}");
     }
 }

@@ -34,9 +34,11 @@ struct Relied {
 
 impl Carried<'_> {
     pub(super) fn judge(&self, sent: Timestamp, stamped: Option<Timestamp>) -> Outcomes {
-        let mut found = vec![self.check_before(sent, stamped)];
-        found.extend(stamped.map(|stamped| self.check_after(sent, stamped)));
-        found
+        let before = self.check_before(sent, stamped);
+        let Some(stamped) = stamped else { return vec![before] };
+        let (after, first) = self.check_after(sent, stamped);
+        let later = first.filter(|_| self.is_silent(sent)).and_then(|first| self.stand_in(&first));
+        vec![later.unwrap_or(before), after]
     }
 
     /// The newest response about the signer decides; it is fresh for an hour and graced for twelve (protocol P3.5). One made
@@ -58,6 +60,28 @@ impl Carried<'_> {
             Standing::Unknown => (name, State::Failed, "the responder does not know the certificate".into()),
             Standing::Good => good(source, since, sent),
         }
+    }
+
+    /// Whether the record carries no status at all about the signer, neither of the time of sending nor of a later one.
+    fn is_silent(&self, sent: Timestamp) -> bool {
+        let of_signer = |bytes: &&Bytes| {
+            let judged = ocsp::read(bytes).and_then(|r| r.judge(self.signer, self.issuer, sent));
+            judged != Err(ocsp::OcspError::OtherCertificate)
+        };
+        let of_issuer = |bytes: &&Bytes| crl::read(bytes, self.issuer).is_ok();
+        !self.before.iter().any(of_signer) && !self.lists.iter().any(of_issuer)
+    }
+
+    /// A revocation is final, so that whoever is good after the token was good when it signed: the status after stands in where
+    /// the record has none. Only *good* does: a responder's *revoked* may be a hold, whose time says nothing of the time before.
+    /// Nor does one from after the certificate ended, of which a responder may have forgotten (RFC 6960 §4.4.4).
+    fn stand_in(&self, first: &CertificateStatus) -> Option<Outcome> {
+        let since = first.this_update;
+        let counts = first.verdict == Standing::Good && since <= self.signer.not_after();
+        counts.then(|| {
+            let said = format!("the record carries none; good (OCSP), as of {since}, after the time-stamp: so it was good before, as a revocation is final");
+            (CheckName::Status, State::Ok, said)
+        })
     }
 
     fn nothing(&self, later: bool) -> &'static str {
@@ -94,8 +118,20 @@ impl Carried<'_> {
     }
 
     /// The first status issued after the token: whoever's key was stolen has had the time to say so. A later one that says "revoked
-    /// before the token" counts against it nevertheless: a CA may learn late when a key was lost.
-    fn check_after(&self, sent: Timestamp, stamped: Timestamp) -> Outcome {
+    /// before the token" counts against it nevertheless: a CA may learn late when a key was lost. Returns that first status where
+    /// all of them hold.
+    fn check_after(&self, sent: Timestamp, stamped: Timestamp) -> (Outcome, Option<CertificateStatus>) {
+        match self.first_after(sent, stamped) {
+            Err(failed) => (failed, None),
+            Ok(None) => {
+                let why = "no status issued after the time-stamp is in this container";
+                ((CheckName::StatusAfter, State::NotShown, why.into()), None)
+            }
+            Ok(Some(status)) => (told_after(&status, sent, stamped), Some(status)),
+        }
+    }
+
+    fn first_after(&self, sent: Timestamp, stamped: Timestamp) -> Result<Option<CertificateStatus>, Outcome> {
         let name = CheckName::StatusAfter;
         let mut found = None::<CertificateStatus>;
         for bytes in &self.after {
@@ -105,27 +141,28 @@ impl Carried<'_> {
                 Ok(status) if status.this_update >= stamped => status,
                 Ok(status) => {
                     let why = format!("of {}, which is not after the time-stamp", status.this_update);
-                    return (name, State::Failed, why);
+                    return Err((name, State::Failed, why));
                 }
-                Err(why) => return (name, State::Failed, why.to_string()),
+                Err(why) => return Err((name, State::Failed, why.to_string())),
             };
             if let Standing::Revoked { at } = status.verdict
                 && at <= stamped
             {
-                return revoked(name, at, sent, Some(stamped));
+                return Err(revoked(name, at, sent, Some(stamped)));
             }
             let sooner = found.is_none_or(|f| status.this_update < f.this_update);
             found = if sooner { Some(status) } else { found };
         }
-        let Some(status) = found else {
-            let why = "no status issued after the time-stamp is in this container";
-            return (name, State::NotShown, why.into());
-        };
-        match status.verdict {
-            Standing::Good => (name, State::Ok, format!("good, as of {}", status.this_update)),
-            Standing::Unknown => (name, State::Failed, "the responder does not know the certificate".into()),
-            Standing::Revoked { at } => revoked(name, at, sent, Some(stamped)),
-        }
+        Ok(found)
+    }
+}
+
+fn told_after(status: &CertificateStatus, sent: Timestamp, stamped: Timestamp) -> Outcome {
+    let name = CheckName::StatusAfter;
+    match status.verdict {
+        Standing::Good => (name, State::Ok, format!("good, as of {}", status.this_update)),
+        Standing::Unknown => (name, State::Failed, "the responder does not know the certificate".into()),
+        Standing::Revoked { at } => revoked(name, at, sent, Some(stamped)),
     }
 }
 

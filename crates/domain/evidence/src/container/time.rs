@@ -1,5 +1,6 @@
 //! Time and log: from a record to the token over its batch, and to the signed head of the node's log (`docs/evidence.md` §4).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use truc_directory::Directory;
@@ -26,13 +27,26 @@ pub(super) struct Timed<'a> {
     pub(super) message: Option<&'a Message>,
     /// Whose log it is.
     pub(super) node: Option<NodeId>,
-    /// The directories of the container, all of them led back to the anchor; the record's own comes first.
-    pub(super) directories: &'a [Arc<Directory>],
+    pub(super) known: &'a mut Known,
+}
+
+/// What the records of one container share: each token and each head is judged once, however many hang on it.
+pub(super) struct Known {
+    /// The directories of the container, all of them led back to the anchor.
+    directories: Vec<Arc<Directory>>,
+    tokens: HashMap<Digest, Result<TimeStamp, Outcome>>,
+    heads: HashMap<(Digest, NodeId), Result<Checkpoint, Outcome>>,
+}
+
+impl Known {
+    pub(super) fn new(directories: Vec<Arc<Directory>>) -> Self {
+        Self { directories, tokens: HashMap::new(), heads: HashMap::new() }
+    }
 }
 
 impl Timed<'_> {
     /// The checks, and the token's time where all that it needs holds.
-    pub(super) fn check(&self) -> (Outcomes, Option<Timestamp>) {
+    pub(super) fn check(mut self) -> (Outcomes, Option<Timestamp>) {
         let (notes, record) = (&self.opened.notes, self.record);
         let (Some(head), Some(stamp)) = (notes.head_of(record), &record.stamped) else {
             let why = "the record was not under a time-stamp yet when it was exported: export it again later";
@@ -61,10 +75,23 @@ impl Timed<'_> {
     }
 
     /// The token over the batch, judged by the authority that the directory lists under its name.
-    fn token(&self, head: &HeadNote) -> Result<TimeStamp, Outcome> {
+    fn token(&mut self, head: &HeadNote) -> Result<TimeStamp, Outcome> {
+        if let Some(judged) = self.known.tokens.get(&head.head) {
+            return judged.clone();
+        }
+        let judged = self.judge_token(head);
+        self.known.tokens.insert(head.head, judged.clone());
+        judged
+    }
+
+    fn judge_token(&self, head: &HeadNote) -> Result<TimeStamp, Outcome> {
         let name = CheckName::Authority;
-        let listed = self.directories.iter().flat_map(|d| d.timestamp_authorities());
-        let listed: Vec<_> = listed.filter(|a| a.name == head.authority).collect();
+        let mut listed = Vec::new();
+        for entry in self.known.directories.iter().flat_map(|d| d.timestamp_authorities()) {
+            if entry.name == head.authority && !listed.contains(&entry) {
+                listed.push(entry);
+            }
+        }
         if listed.is_empty() {
             let why = format!("no directory in this container lists {:?}", head.authority);
             return Err((name, State::NotShown, why));
@@ -135,35 +162,59 @@ impl Timed<'_> {
     }
 
     /// The head is signed with the key that the directory registers for the node, and the record's leaf is in its tree.
-    fn check_log(&self, head: &HeadNote, inclusion: &[Digest]) -> Outcome {
+    fn check_log(&mut self, head: &HeadNote, inclusion: &[Digest]) -> Outcome {
         let name = CheckName::Log;
         let Some(node) = &self.node else {
             return (name, State::NotShown, "nothing here tells whose log it is".into());
         };
-        let keys: Vec<_> = self.directories.iter().filter_map(|d| d.node(node)).map(|n| n.log_key).collect();
-        if keys.is_empty() {
-            let why = format!(
-                "the part of {}, which would list the log key of {node}, is not in this container",
-                node.owner()
-            );
-            return (name, State::NotShown, why);
-        }
-        let signed = self.signed_head(head, node, keys.iter().map(|key| &key.0[..]));
-        let proved = signed.and_then(|signed| {
+        let place = (head.head, node.clone());
+        let signed = match self.known.heads.get(&place) {
+            Some(judged) => judged.clone(),
+            None => {
+                let judged = self.signed_head(head, node);
+                self.known.heads.insert(place, judged.clone());
+                judged
+            }
+        };
+        let signed = match signed {
+            Ok(signed) => signed,
+            Err(failed) => return failed,
+        };
+        let proved = (|| {
             let (at, leaf) = (self.record.sequence, self.record.leaf);
             if signed.size != head.next {
                 return Err("the head is of another size than the notes say".into());
             }
             verify_inclusion(leaf, at, signed.size, inclusion, signed.root).map_err(|why| why.to_string())?;
             Ok(format!("record {at} of {} under the head that {node} signed", signed.size))
-        });
+        })();
         match proved {
             Ok(detail) => (name, State::Ok, detail),
             Err(why) => (name, State::Failed, why),
         }
     }
 
-    fn signed_head<'k>(
+    /// The head as a key signed it that a directory lists for the node.
+    fn signed_head(&self, head: &HeadNote, node: &NodeId) -> Result<Checkpoint, Outcome> {
+        let name = CheckName::Log;
+        let mut keys = Vec::new();
+        for key in self.known.directories.iter().filter_map(|d| d.node(node)).map(|n| n.log_key) {
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        if keys.is_empty() {
+            let why = format!(
+                "the part of {}, which would list the log key of {node}, is not in this container",
+                node.owner()
+            );
+            return Err((name, State::NotShown, why));
+        }
+        let keys = keys.iter().map(|key| &key.0[..]);
+        self.verified_head(head, node, keys).map_err(|why| (name, State::Failed, why))
+    }
+
+    fn verified_head<'k>(
         &self,
         head: &HeadNote,
         node: &NodeId,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use truc_directory::{Anchor, Directory};
 use truc_message::{Body, Header, Kind, Sealed, manifest};
-use truc_model::{Digest, MemberId, SubsystemId, Timestamp};
+use truc_model::{Digest, MemberId, SubsystemId, Timestamp, visible};
 use truc_trust::Certificate;
 use truc_trust::cms::{self, SignedMessage};
 
@@ -14,10 +14,10 @@ use super::ending::{self, Told};
 use super::notes::{MessageNote, RecordNote, SINCE_TIME};
 use super::read::{ContainerError, Opened, open};
 use super::report::{Check, CheckName, Report, State, Summary, header_alone};
-use super::time::Timed;
+use super::time::{Known, Timed};
 use super::trust::check_trust;
 use super::{directories, names, readme};
-use crate::leaf::leaf_hash;
+use crate::leaf::leaf_over;
 use crate::record::{LocalPart, RecordKind, Role};
 
 /// Judges a container. CAs, members and certificates are believed only as far as the container's directory leads back to
@@ -33,11 +33,17 @@ pub fn verify(bytes: &[u8], anchor: &Anchor) -> Result<Report, ContainerError> {
         .into_iter()
         .map(|m| read_message(&opened, m))
         .collect::<Result<Vec<_>, _>>()?;
+    let locals: Vec<_> = opened.notes.records.iter().map(|r| (r, read_local(&r.local))).collect();
+    let of_provider = |(r, local): &&(&RecordNote, Result<LocalPart, String>)| {
+        r.kind == RecordKind::Request && local.as_ref().is_ok_and(|l| l.role == Role::Provider)
+    };
     let mut judging = Judging {
         opened: &opened,
         anchor,
         messages,
+        provider: locals.iter().find(of_provider).map(|(record, _)| *record),
         directories: HashMap::new(),
+        known: None,
         checks: vec![],
         about: None,
     };
@@ -45,8 +51,8 @@ pub fn verify(bytes: &[u8], anchor: &Anchor) -> Result<Report, ContainerError> {
     for index in 0..judging.messages.len() {
         judging.message(index);
     }
-    for record in &opened.notes.records {
-        judging.record(record);
+    for (record, local) in &locals {
+        judging.record(record, local.as_ref());
     }
     judging.about = None;
     if opened.notes.heads.is_empty() {
@@ -63,19 +69,21 @@ pub(super) struct Message {
     header_bytes: Bytes,
     body: Option<Bytes>,
     manifest: Bytes,
+    /// Of the manifest, and of the signature: many records may be of one message.
+    digest: Digest,
+    cms_digest: Digest,
     pub(super) signature: Result<SignedMessage, String>,
-    cms: Bytes,
     /// Manifest, body and signature hold together.
     sound: bool,
 }
 
 impl Message {
     pub(super) fn digest(&self) -> Digest {
-        Digest::of(&self.manifest)
+        self.digest
     }
 
     pub(super) fn cms_digest(&self) -> Digest {
-        Digest::of(&self.cms)
+        self.cms_digest
     }
 
     /// The names of manifest and signature.
@@ -107,14 +115,15 @@ fn read_message(opened: &Opened, note: MessageNote) -> Result<Message, Container
     if (header.kind, header.id) != (note.kind, note.id) {
         return Err(ContainerError::malformed(&names.header, "it is of another message than its place says"));
     }
-    let cms = opened.get(&names.signature)?.clone();
+    let (manifest, cms) = (opened.get(&names.manifest)?.clone(), opened.get(&names.signature)?);
     Ok(Message {
         header,
         header_bytes,
         body: if note.body { Some(opened.get(&names.body)?.clone()) } else { None },
-        manifest: opened.get(&names.manifest)?.clone(),
-        signature: cms::read(&cms).map_err(|e| e.to_string()),
-        cms,
+        digest: Digest::of(&manifest),
+        manifest,
+        signature: cms::read(cms).map_err(|e| e.to_string()),
+        cms_digest: Digest::of(cms),
         sound: false,
         note,
     })
@@ -124,7 +133,11 @@ struct Judging<'a> {
     opened: &'a Opened,
     anchor: &'a Anchor,
     messages: Vec<Message>,
+    /// The provider's own record of the request, where it is here.
+    provider: Option<&'a RecordNote>,
     directories: HashMap<Digest, Result<Arc<Directory>, Option<String>>>,
+    /// What is known of time and log, from the first record on that hangs on a head.
+    known: Option<Known>,
     checks: Vec<Check>,
     /// The message and the record under judgement.
     about: Option<(String, Option<u64>)>,
@@ -144,7 +157,7 @@ impl Judging<'_> {
             record,
             what: name.what(),
             state,
-            detail: printable(&detail.into()),
+            detail: visible(&detail.into()),
         });
     }
 
@@ -251,29 +264,30 @@ impl Judging<'_> {
         self.messages.iter().any(|m| m.header.kind.is_answer() && m.note.stem() != answer.note.stem())
     }
 
-    fn record(&mut self, record: &RecordNote) {
+    fn record(&mut self, record: &RecordNote, local: Result<&LocalPart, &String>) {
         let index = self.messages.iter().position(|m| Some(m.note) == record.message);
         let stem = record.message.map_or_else(|| "unsigned".to_owned(), |m| m.stem());
-        let local = match read_local(&record.local) {
+        let local = match local {
             Ok(local) => local,
             Err(why) => {
-                return self.push(stem, Some(record.sequence), vec![(CheckName::Record, State::Failed, why)]);
+                let found = vec![(CheckName::Record, State::Failed, why.clone())];
+                return self.push(stem, Some(record.sequence), found);
             }
         };
-        let mut found = vec![self.check_record(record, &local, index)];
+        let mut found = vec![self.check_record(record, local, index)];
         match index {
             None => {
                 let code = local.fault.as_deref().unwrap_or("unnamed");
                 let outcome = local.outcome.map_or("", |o| o.as_str());
                 let detail = format!("{code} ({outcome}), noted {}", local.at);
                 found.push((CheckName::Fault, State::NotShown, detail));
-                found.extend(self.time(record, &local, None).0);
+                found.extend(self.time(record, local, None).0);
             }
             Some(index) => {
                 let directory = self.directory(local.directory);
-                let (time, stamped) = self.time(record, &local, Some(index));
+                let (time, stamped) = self.time(record, local, Some(index));
                 if let Some(message) = self.messages.get(index) {
-                    found.extend(check_trust(self.opened, message, record, &local, directory, stamped));
+                    found.extend(check_trust(self.opened, message, record, local, directory, stamped));
                     found.extend(self.check_provider_leaf(message));
                 }
                 found.extend(time);
@@ -291,9 +305,9 @@ impl Judging<'_> {
     ) -> (CheckName, State, String) {
         let message = index.and_then(|i| self.messages.get(i));
         let empty = Digest::of(b"");
-        let (digest, cms) = message.map_or((empty, &[][..]), |m| (m.digest(), &m.cms[..]));
+        let (digest, cms) = message.map_or((empty, empty), |m| (m.digest(), m.cms_digest()));
         let local_bytes = record.local.as_bytes();
-        let leaf = leaf_hash(record.sequence, record.kind, digest, cms, &record.statuses, local_bytes);
+        let leaf = leaf_over(record.sequence, record.kind, digest, cms, &record.statuses, local_bytes);
         let kind = record.message.map(|m| m.kind);
         let names_fit = message.is_none_or(|m| {
             local.client == m.header.client
@@ -331,10 +345,7 @@ impl Judging<'_> {
     fn check_provider_leaf(&self, message: &Message) -> Option<(CheckName, State, String)> {
         let claimed = message.header.leaf?;
         let name = CheckName::ProviderLeaf;
-        let is_provider = |r: &&RecordNote| {
-            r.kind == RecordKind::Request && read_local(&r.local).is_ok_and(|l| l.role == Role::Provider)
-        };
-        Some(match self.opened.notes.records.iter().find(is_provider) {
+        Some(match self.provider {
             None => (
                 name,
                 State::NotShown,
@@ -357,10 +368,12 @@ impl Judging<'_> {
         if self.opened.notes.heads.is_empty() {
             return (vec![], None);
         }
-        // An authority may have been approved after the record was made: any directory of the anchor may list it.
-        let mut heads = directories::heads(self.opened);
-        heads.sort_by_key(|head| *head != local.directory);
-        let directories: Vec<_> = heads.into_iter().filter_map(|head| self.directory(head).ok()).collect();
+        if self.known.is_none() {
+            // An authority may have been approved after the record was made: any directory of the anchor may list it.
+            let heads = directories::heads(self.opened).into_iter();
+            self.known = Some(Known::new(heads.filter_map(|head| self.directory(head).ok()).collect()));
+        }
+        let Some(known) = &mut self.known else { return (vec![], None) };
         let message = index.and_then(|i| self.messages.get(i));
         let request = self.messages.iter().find(|m| m.header.kind == Kind::Request);
         // Its log is that of the node that recorded it: the consumer's sent the request, the provider's received it.
@@ -368,7 +381,7 @@ impl Judging<'_> {
             Role::Consumer => header.from.clone(),
             Role::Provider => header.to.clone(),
         });
-        Timed { opened: self.opened, record, message, node, directories: &directories }.check()
+        Timed { opened: self.opened, record, message, node, known }.check()
     }
 
     /// An exchange that was not stamped when it was exported, or was exported before there were time-stamps.
@@ -407,23 +420,24 @@ impl Judging<'_> {
             answered: answer.map(|a| a.sent),
             status: answer.and_then(|a| a.status),
             outcome: told.outcome,
-            fault: told.fault.map(|code| printable(&code)),
+            fault: told.fault.map(|code| visible(&code)),
         })
     }
 }
 
+/// Most revocation lists of one record; nodes name two.
+const LISTS_LIMIT: usize = 8;
+
 /// The local part, in the one form in which nodes write it: nobody signs it, so nothing may be read into it twice.
 fn read_local(text: &str) -> Result<LocalPart, String> {
     let local: LocalPart = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    if local.trust.as_ref().is_some_and(|trust| trust.revocation_lists.len() > LISTS_LIMIT) {
+        return Err("it names more revocation lists than any record relies on".into());
+    }
     match serde_json::to_string(&local) {
         Ok(written) if written == text => Ok(local),
         _ => Err("the local part is not written as truc writes it".into()),
     }
-}
-
-/// Texts from a container nobody believes yet must not steer a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// A supporting file whose name states what it is must be it.

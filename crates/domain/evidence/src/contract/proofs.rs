@@ -7,8 +7,8 @@ use truc_model::{Digest, Fingerprint, NodeId, Timestamp};
 
 use super::{Check, Sample, ensure, text};
 use crate::{
-    Acknowledged, AcknowledgedLeaf, Batch, EvidenceStore, Hold, LaterStatus, NewRecord, Outcome, Proof,
-    ProofStore, Receipt, Release, StoreError, ers,
+    Acknowledged, AcknowledgedLeaf, Batch, Decisions, EvidenceStore, Hold, LaterStatus, NewRecord, Outcome,
+    Proof, ProofStore, Receipt, Release, StoreError, ers,
 };
 
 /// Records of the log that [`proofs`] makes: past one stored subtree of 256 leaves, and not a power of two.
@@ -85,6 +85,7 @@ pub async fn proofs<S: EvidenceStore + ProofStore>(store: &S) -> Check {
             121 => Some(Proof::Acknowledged(Acknowledged { peer: g01.clone(), leaves: leaves(&[3, 7]) })),
             150 => Some(Proof::Acknowledged(Acknowledged { peer: g10.clone(), leaves: leaves(&[8]) })),
             200 => Some(Proof::Acknowledged(Acknowledged { peer: g01.clone(), leaves: leaves(&[150, 151]) })),
+            201 => Some(Proof::Decisions(Decisions { next: 4, chain: Digest::of(b"chain of decisions") })),
             210 => Some(Proof::Status(status(220)?)),
             249 => Some(Proof::Batch(batch(100, 250)?)),
             _ => None,
@@ -111,6 +112,11 @@ async fn tree<S: EvidenceStore + ProofStore>(store: &S, receipts: &[Receipt]) ->
     for (size, root) in roots.iter().enumerate() {
         ensure(store.root(size as u64).await.as_ref() == Ok(root), "the root is that of RFC 6962")?;
     }
+    ensure(store.chain(0).await == Ok(None), "no records have no chain")?;
+    for receipt in receipts {
+        let after = store.chain(receipt.sequence + 1).await;
+        ensure(after == Ok(Some(receipt.chain)), "the chain of a size is that of its last record's receipt")?;
+    }
     for index in [0, 1, 99, 255, 256, RECORDS - 1] {
         let path = store.inclusion(index, RECORDS).await.map_err(text)?;
         let (Some(receipt), Some(root)) = (receipts.get(index as usize), roots.last()) else { continue };
@@ -134,6 +140,8 @@ pub async fn proofs_reopened<S: EvidenceStore + ProofStore>(store: &S) -> Check 
     ensure(store.log_size().await == Ok(RECORDS), "the log has every record")?;
     let missing = Err(StoreError::NotFound);
     ensure(store.root(RECORDS + 1).await == missing, "there is no root of a log that is not there")?;
+    ensure(store.chain(RECORDS + 1).await == Err(StoreError::NotFound), "and no chain")?;
+    ensure(matches!(store.chain(RECORDS).await, Ok(Some(_))), "the chain of all records is known")?;
     ensure(store.inclusion(5, 5).await == Err(StoreError::NotFound), "an index lies below the size")?;
     ensure(store.consistency(5, 4).await == Err(StoreError::NotFound), "a log does not shrink")?;
     let groups = store.groups(95, 105).await.map_err(text)?;

@@ -674,6 +674,7 @@ impl EvidenceStore for MemoryStore {
             local: record.local,
             local_bytes,
             has_body: record.body.is_some(),
+            body_digest: record.body.as_ref().map(|body| Digest::of(body)),
         };
         inner.records.push((stored, record.body));
         Ok(Receipt {

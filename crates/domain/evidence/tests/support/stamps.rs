@@ -12,7 +12,9 @@ use truc_directory::{Der, TimestampAuthority};
 use truc_evidence::ers::{Tree, group_hash};
 use truc_evidence::{AcknowledgedLeaf, Batch, LaterStatus, Proof, ProofStore, StoreError, StoredRecord};
 use truc_keys::SignatureAlgorithm;
-use truc_log::{Checkpoint, MemoryTree, NoteKey, SignedNote, consistency, inclusion, log_origin, root};
+use truc_log::{
+    Checkpoint, MemoryTree, NoteKey, SignedNote, chain_line, consistency, inclusion, log_origin, root,
+};
 use truc_model::{Digest, Fingerprint, NodeId, Timestamp};
 use truc_trust::{Certificate, cms};
 use x509_tsp::{MessageImprint, TspVersion, TstInfo};
@@ -197,7 +199,7 @@ impl MemoryProofs {
             origin: origin.clone(),
             size: next,
             root: root(&leaves, next).unwrap(),
-            extensions: vec![],
+            extensions: vec![chain_line(Digest::of(b"everything that lies before the last record"))],
         };
         let text = checkpoint.to_string();
         let signature = key.sign(text.as_bytes()).to_vec();
@@ -235,6 +237,9 @@ impl ProofStore for MemoryProofs {
     }
     async fn root(&self, size: u64) -> Result<Digest, StoreError> {
         root(&self.leaves, size).map_err(|_| StoreError::NotFound)
+    }
+    async fn chain(&self, _: u64) -> Result<Option<Digest>, StoreError> {
+        Ok(None)
     }
     async fn inclusion(&self, index: u64, size: u64) -> Result<Vec<Digest>, StoreError> {
         inclusion(&self.leaves, index, size).map_err(|_| StoreError::NotFound)

@@ -1,16 +1,22 @@
 //! What a service says about its evidence: whom calls are about, and what is kept of their bodies (evidence.md §5, §6.1).
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::Notify;
 use truc_evidence::container::{self, Verdict};
-use truc_evidence::{KeyedHash, StoredRecord};
-use truc_exchange::{Draft, Reply};
-use truc_message::{Body, CanonicalPath, CanonicalQuery};
-use truc_model::{FaultCode, MemberId, MessageId};
+use truc_evidence::{KeyedHash, RecordKind, StoredRecord};
+use truc_exchange::ports::{ConsumerSide as _, Conversation, OnRecord, PastOutcome, ProviderSide, Turn};
+use truc_exchange::{Draft, Provider, Reply};
+use truc_message::{Body, CanonicalPath, CanonicalQuery, Peer};
+use truc_model::{Digest, Fault, FaultCode, MemberId, MessageId, Timestamp};
 use truc_policy::{Bodies, EvidenceSettings, NoSubject, PolicyEvent};
+use truc_testkit::direct_link::{Tapped, Way};
 use truc_testkit::services::json;
 use truc_testkit::{Bus, Federation, TestNode, draft};
 
-use crate::bus::{CLIENT, CONSUMER, PROVIDER, SERVICE, STRICT, Told, request, send};
+use crate::bus::{CLIENT, CONSUMER, PROVIDER, SERVICE, STRICT, Told, request, send, until};
 
 const NUMBER: &str = "001099012345";
 
@@ -160,6 +166,110 @@ async fn a_digest_only_exchange_keeps_no_body_and_its_container_verifies() {
         assert_eq!(classes(provider), ["ngan"; 2], "what the service says");
         assert_eq!(classes(consumer), ["ben-goi"; 2], "what the node says of its own calls");
     }
+}
+
+/// What the provider's node says of past requests, where it is not what the real one would say.
+struct Saying {
+    provider: Arc<Provider>,
+    past: Box<dyn Fn(PastOutcome) -> PastOutcome + Send + Sync>,
+}
+
+#[async_trait]
+impl ProviderSide for Saying {
+    fn early(&self, peer: &Peer, header: &[u8], announced: Option<u64>, at: Timestamp) -> Result<u64, Fault> {
+        self.provider.early(peer, header, announced, at)
+    }
+    async fn serve(&self, conversation: Box<dyn Conversation>) {
+        self.provider.serve(conversation).await;
+    }
+    async fn outcome(&self, peer: &Peer, id: MessageId, digest: Digest) -> Result<PastOutcome, Fault> {
+        self.provider.outcome(peer, id, digest).await.map(&self.past)
+    }
+}
+
+fn seat(bus: &Bus, peer: Peer, past: impl Fn(PastOutcome) -> PastOutcome + Send + Sync + 'static) {
+    let node = bus.node(PROVIDER);
+    let side = Arc::new(Saying { provider: Arc::clone(&node.provider), past: Box::new(past) });
+    bus.board.seat(node.id.clone(), side, peer, Arc::clone(&node.own), Arc::clone(&bus.clock));
+}
+
+/// The answer came whole, and only the word that it is on record is lost: of the answer that it has not kept the provider's
+/// node still says which one it is.
+#[tokio::test(start_paused = true)]
+async fn a_digest_only_providers_lost_word_costs_no_answer_that_is_here() {
+    type Say = fn(PastOutcome) -> PastOutcome;
+    let silent: Say = |past| match past {
+        PastOutcome::Lost(fault, _) => PastOutcome::Lost(fault, None),
+        past => past,
+    };
+    let other: Say = |past| match past {
+        PastOutcome::Lost(fault, Some(named)) => {
+            PastOutcome::Lost(fault, Some(OnRecord { digest: Digest([7; 32]), ..named }))
+        }
+        past => past,
+    };
+    for (what, say, answer_came, known) in [
+        ("it names the answer", (|past| past) as Say, true, true),
+        ("it names none, as older nodes", silent, true, false),
+        ("it names another", other, true, false),
+        ("the answer itself did not come", |past| past, false, false),
+    ] {
+        let bus = keeping(serde_json::json!({"bodies": "digest"}), Bodies::Full).await;
+        let (consumer, provider) = (bus.node(CONSUMER), bus.node(PROVIDER));
+        provider.services.on(SERVICE, |_| async { Ok(json(200, r#"{"hoTen":"…"}"#)) });
+        seat(&bus, provider.peer(), say);
+        bus.board.tap(move |way, turn| match (way, &turn) {
+            (Way::Back, Turn::Message(..)) if !answer_came => Tapped::Break,
+            (Way::Back, Turn::Recorded(_)) => Tapped::Lose,
+            _ => Tapped::Pass(turn),
+        });
+        let ended = consumer.call(asking("{}")).await;
+        assert_eq!(provider.services.count(), 1, "{what}");
+        let request = match &ended {
+            Ok(reply) => reply.request,
+            Err(failed) => failed.request.unwrap(),
+        };
+        let theirs = provider.records(request).await;
+        let ours = consumer.records(request).await;
+        if known {
+            let reply = ended.unwrap();
+            assert_eq!(reply.body.bytes().unwrap().as_ref(), r#"{"hoTen":"…"}"#.as_bytes(), "{what}");
+            let acknowledged = (provider.id.clone(), ours[1].sequence, theirs[1].leaf());
+            assert_eq!(consumer.stamps.heard(), [acknowledged], "the leaf is held against it all the same");
+        } else {
+            assert_eq!(ended.unwrap_err().fault.code, FaultCode::OutcomeUnknown, "{what}");
+            assert!(consumer.stamps.heard().is_empty(), "{what}");
+        }
+        let kind = if answer_came { RecordKind::Response } else { RecordKind::Unsigned };
+        assert_eq!(ours[1].kind, kind, "{what}");
+    }
+}
+
+/// Whoever took the provider's address over may be a node of the bus: what it says of the past counts for nothing.
+#[tokio::test(start_paused = true)]
+async fn another_node_at_the_providers_address_tells_no_outcome() {
+    let bus = saying(serde_json::json!({})).await;
+    let (consumer, provider) = (bus.node(CONSUMER), bus.node(PROVIDER));
+    let answers = Arc::new(Notify::new());
+    let waits = Arc::clone(&answers);
+    provider.services.on(SERVICE, move |_| {
+        let waits = Arc::clone(&waits);
+        async move {
+            waits.notified().await;
+            Ok(json(200, "{}"))
+        }
+    });
+    bus.board.tap(|way, turn| match (way, &turn) {
+        (Way::Back, Turn::Message(..)) => Tapped::Break,
+        _ => Tapped::Pass(turn),
+    });
+    let side = Arc::clone(&consumer.consumer);
+    let calling = tokio::spawn(async move { side.call(asking("{}")).await });
+    until(|| provider.services.count() == 1).await;
+    seat(&bus, consumer.peer(), |_| PastOutcome::Never);
+    answers.notify_one();
+    let failed = calling.await.unwrap().unwrap_err();
+    assert_eq!(failed.fault.code, FaultCode::OutcomeUnknown, "not told as never carried out");
 }
 
 /// There is nothing to leave out of nothing: a call without bodies is kept whole, and can be told again.

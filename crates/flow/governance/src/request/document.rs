@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use truc_directory::{Der, PublicKey, V1};
-use truc_model::{Digest, Fingerprint, MemberId, MessageId, NodeId, SubsystemId, Timestamp};
+use truc_model::{Digest, Fingerprint, MemberId, MessageId, NodeId, SubsystemId, Timestamp, is_unseen};
 
 use super::invitation::InvitationMac;
 use super::seal::{RequestSignature, SigningRole};
@@ -335,11 +335,7 @@ impl Request {
 
 /// One line without marks that turn the direction of writing or take no room.
 fn is_plain(name: &str) -> bool {
-    let odd = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
-    };
-    (1..=NAME_LIMIT).contains(&name.trim().chars().count()) && !name.chars().any(odd)
+    (1..=NAME_LIMIT).contains(&name.trim().chars().count()) && !name.chars().any(is_unseen)
 }
 
 /// Bytes as base64 text (RFC 4648 section 4).

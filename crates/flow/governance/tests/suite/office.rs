@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use truc_directory::{ApprovedAuthority, Der, Endorsed, Profile, PublicKey, TrustServices, Usage};
-use truc_evidence::{Decision, DecisionLog, Receipt, StoreError};
+use truc_evidence::{Decision, DecisionLog, Decisions, Receipt, StoreError};
 use truc_governance::*;
 use truc_keys::{KeyInfo, KeyKind, KeyLabel, SignatureAlgorithm, Signer, SignerError};
 use truc_message::Leaf;
@@ -35,6 +35,9 @@ impl DecisionLog for MemoryLog {
         // Through JSON, as a journal would.
         let text = serde_json::to_string(&*self.decisions.lock().unwrap()).unwrap();
         Ok(serde_json::from_str(&text).unwrap())
+    }
+    async fn end(&self) -> Result<Option<Decisions>, StoreError> {
+        Ok(None)
     }
 }
 

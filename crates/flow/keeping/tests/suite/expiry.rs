@@ -185,14 +185,54 @@ async fn a_plan_that_somebody_else_wrote_destroys_and_signs_nothing() {
         assert!(ground.segments.readable(0), "{text}");
         assert_eq!(ground.marks().await, [], "{text}");
     }
+    // In the right form, of other segments than those that lie there.
     let ground = Ground::new(0).await;
-    ground.segments.begin_expiry(&november, plan(good)).await.unwrap();
+    ground.segments.begin_expiry(&november, plan(good.clone())).await.unwrap();
     for retention in ["1y", "forever"] {
         let outcome = ground.keeper(retention).expire().await;
         assert_eq!(outcome, Err(KeepingError::Early("default/202611".into())));
         assert!(ground.segments.readable(0));
     }
     ground.clock.set(at("2027-12-01T00:00:00.000Z"));
-    ground.keeper("1y").expire().await.unwrap();
-    assert!(!ground.segments.readable(0));
+    let outcome = ground.keeper("1y").expire().await;
+    assert_eq!(outcome, Err(KeepingError::Plan("default/202611".into())));
+    assert!(ground.segments.readable(0));
+}
+
+/// A plan that names no segment.
+fn tombstone_of(of: &truc_evidence::ClassMonth, at: &str) -> Bytes {
+    let (class, month) = (of.class.to_string(), of.month.to_string());
+    let line = format!(
+        r#"{{\"class\":\"{class}\",\"month\":\"{month}\",\"segments\":[],\"bytes\":0,\"at\":\"{at}\"}}"#
+    );
+    Bytes::from(format!(r#"{{"v":1,"texts":["{TOMBSTONE}\n{line}\n"]}}"#))
+}
+
+/// Nor does the node say that it made expire what somebody else destroyed: before the time, or against a hold.
+#[tokio::test]
+async fn what_somebody_else_destroyed_is_not_called_expired() {
+    let november = of("default", "202611");
+    let ground = Ground::new(0).await;
+    ground.segments.destroy_key(&november).await.unwrap();
+    let plan = tombstone_of(&november, "2020-12-01T00:00:00.000Z");
+    ground.segments.begin_expiry(&november, plan).await.unwrap();
+    for (retention, time, expected) in [
+        ("forever", "2040-01-01T00:00:00.000Z", KeepingError::Early("default/202611".into())),
+        ("1y", "2027-11-30T00:00:00.000Z", KeepingError::Early("default/202611".into())),
+        ("1y", "2027-12-01T00:00:00.000Z", KeepingError::Plan("default/202611".into())),
+    ] {
+        ground.clock.set(at(time));
+        assert_eq!(ground.keeper(retention).expire().await, Err(expected));
+        assert_eq!(ground.marks().await, []);
+    }
+    let ground = Ground::new(0).await;
+    let keeper = ground.keeper("1y");
+    keeper.hold("vụ-1", "điều tra", "ops", &[Ground::request(0)]).await.unwrap();
+    ground.segments.destroy_key(&november).await.unwrap();
+    ground.clock.set(at("2027-12-01T00:00:00.000Z"));
+    assert_eq!(keeper.expire().await, Err(KeepingError::KeyLost("default/202611".into())));
+    let text = tombstone_of(&november, "2027-12-01T00:00:00.000Z");
+    ground.segments.begin_expiry(&november, text).await.unwrap();
+    assert_eq!(keeper.expire().await, Err(KeepingError::HeldLost("default/202611".into(), 0)));
+    assert_eq!(ground.marks().await.len(), 1, "the hold alone");
 }

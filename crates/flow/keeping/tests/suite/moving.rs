@@ -1,9 +1,15 @@
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use truc_evidence::{Proof, object_name};
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use truc_evidence::{ArchiveError, ArchiveStore, ArchivedObject, Proof, object_name};
 use truc_keeping::Moved;
 use truc_model::Digest;
-use truc_testkit::ArchiveFault;
+use truc_testkit::{ArchiveFault, MemoryArchive};
 
 use crate::ground::{BODIES, Ground, JOURNAL};
 
@@ -100,4 +106,56 @@ async fn what_was_spoilt_there_is_not_counted_on() {
     assert!(ground.keeper("10y").move_closed().await.is_err(), "other bytes are never overwritten");
     ground.nothing_is_lost().await;
     assert_eq!(ground.segments.files().len(), 6);
+}
+
+/// An archive that notes when it is asked to keep something.
+struct Noting {
+    archive: Arc<MemoryArchive>,
+    since: Instant,
+    asked: Mutex<Vec<u64>>,
+}
+
+#[async_trait]
+impl ArchiveStore for Noting {
+    async fn put(&self, name: &str, bytes: Bytes) -> Result<(), ArchiveError> {
+        self.asked.lock().unwrap().push(self.since.elapsed().as_secs());
+        self.archive.put(name, bytes).await
+    }
+    async fn get(&self, name: &str) -> Result<Bytes, ArchiveError> {
+        self.archive.get(name).await
+    }
+    async fn delete(&self, name: &str) -> Result<(), ArchiveError> {
+        self.archive.delete(name).await
+    }
+    async fn list(&self, prefix: &str) -> Result<Vec<ArchivedObject>, ArchiveError> {
+        self.archive.list(prefix).await
+    }
+}
+
+/// What was away for a minute is not behind for ten, and what is away for long is not pestered.
+#[tokio::test(start_paused = true)]
+async fn an_archive_that_is_away_is_asked_again_soon_and_then_more_rarely() {
+    let ground = Ground::new(0).await;
+    let (archive, since, asked) = (Arc::clone(&ground.archive), Instant::now(), Mutex::default());
+    let noting = Arc::new(Noting { archive, since, asked });
+    let asked = || noting.asked.lock().unwrap().split_off(0);
+    let keeper = ground.keeper_without_archive("10y").with_archive(Arc::clone(&noting) as _);
+    let (keeper, stop) = (Arc::new(keeper), CancellationToken::new());
+    ground.archive.always(Some(ArchiveFault::Away));
+    let running = tokio::spawn(Arc::clone(&keeper).run(stop.clone()));
+    sleep(Duration::from_secs(1800)).await;
+    assert_eq!(asked(), [0, 30, 90, 210, 510, 1110, 1710]);
+    assert!(keeper.state().failing.is_some());
+
+    ground.archive.always(None);
+    sleep(Duration::from_secs(600)).await;
+    all_is_moved(&ground).await;
+    assert_eq!((asked(), keeper.state().failing), (vec![2310; 6], None));
+    // It begins with the shortest pause again.
+    ground.archive.always(Some(ArchiveFault::Away));
+    ground.segments.add("evidence-00000000000000000200-1.seg", b"more");
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(asked(), [2910, 2940]);
+    stop.cancel();
+    running.await.unwrap();
 }

@@ -77,7 +77,7 @@ impl Run {
     }
 
     pub(super) fn open_file(path: &Path) -> Result<Self, String> {
-        let file = File::open(path).map_err(text)?;
+        let file = crate::files::open_plain(path).map_err(text)?;
         let length = file.metadata().map_err(text)?.len();
         let mut end = [0; 16];
         file.read_exact_at(&mut end, length.checked_sub(16).ok_or(BROKEN)?).map_err(text)?;
