@@ -315,7 +315,8 @@ mod tests {
     fn words_that_read_otherwise_than_they_are_do_not_enter() {
         for odd in ["%E2%80%AE", "%E2%81%A6", "%E2%80%A8", "%C2%85", "%EF%BB%BF", "%1B", "%0A"] {
             for name in ["truc-purpose", "truc-agency", "truc-legal-basis", "truc-consent"] {
-                let fault = take(&map(&[CLIENT, (name, &format!("UTF-8''secret{odd}x"))]), false).unwrap_err();
+                let fault =
+                    take(&map(&[CLIENT, (name, &format!("UTF-8''secret{odd}x"))]), false).unwrap_err();
                 assert_eq!(fault.code, truc_model::FaultCode::Malformed, "{name} {odd}");
                 assert!(fault.detail.contains(name) && !fault.detail.contains("secret"), "{}", fault.detail);
             }

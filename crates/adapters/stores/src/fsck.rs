@@ -5,32 +5,27 @@ mod away;
 mod away_tests;
 #[cfg(test)]
 mod chain_tests;
+mod frames;
 mod index_check;
 mod log_check;
 #[cfg(test)]
 pub(crate) mod tests;
+mod walk;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use truc_evidence::{Batch, ClassMonth, Decision, Decisions, Proof, StoreError, StoredRecord};
+use truc_evidence::{Batch, ClassMonth, Proof, StoreError};
 use truc_log::NoteKey;
-use truc_message::{Header, manifest};
 use truc_model::{Digest, MessageId, Timestamp};
 
-use self::away::buried;
 use self::index_check::IndexCheck;
 use self::log_check::LogCheck;
-use crate::bodies::{self, BodyRef};
 use crate::evidence::STEM;
-use crate::evidence::indexer::{decoded, group_of};
-use crate::evidence::record_format::decode;
 use crate::folder::{self, FolderError};
-use crate::journal::cipher;
-use crate::journal::format::{Frame, FrameType, Parsed, next_chain, parse, seed};
-use crate::journal::scan::{self, Place, Segment, find_frame};
+use crate::journal::scan::{self, Place};
 use crate::keeping::{ArchiveReader, Shelf};
 use crate::keys::RecordKeys;
 
@@ -244,62 +239,9 @@ struct Check<'a> {
     failed: Option<StoreError>,
 }
 
-/// Where the chain stands; unknown after damage until the next segment.
-struct Standing {
-    frame: u32,
-    sequence: u64,
-    chain: Option<Digest>,
-}
-
 impl Check<'_> {
     fn problem(&mut self, path: &Path, offset: u64, what: impl Into<String>) {
         self.report.problems.push(Problem { path: path.to_owned(), offset, what: what.into() });
-    }
-
-    fn journal(&mut self, dir: &Path, stem: &str) -> Result<(), StoreError> {
-        let mut segments = Vec::new();
-        for (id, path) in scan::list_names(dir, stem)? {
-            match scan::read_header(&path, crate::journal::format::SegmentKind::Journal) {
-                Ok(Some(header)) if header.first == id.first => {
-                    segments.push(Segment { id, path, header, shelf: None })
-                }
-                Ok(Some(_)) => self.problem(&path, 0, "the file's name and its header do not agree"),
-                Ok(None) => {}
-                Err(e) => self.problem(&path, 0, e.to_string()),
-            }
-        }
-        if self.archive.is_some() {
-            self.add_archived(dir, stem, &mut segments)?;
-        }
-        if segments.is_empty() && stem == STEM {
-            self.all_away(dir)?;
-        }
-        let first = segments.first().filter(|s| s.header.first != 0 || s.header.chain != seed(stem));
-        if let (Some(first), Some(log)) = (first, &mut self.log)
-            && !log.begin_at(first.header.first)?
-        {
-            let what = "earlier segments are not here, and index/log does not have their records either: nothing can be compared";
-            self.problem(&first.path, 0, what);
-        }
-        if let Some(first) = first.filter(|_| self.archive.is_some()) {
-            let what =
-                "earlier segments are neither here nor, by any stub, in the archive: they cannot be read";
-            self.problem(&first.path, 0, what);
-        }
-        self.archived = first.is_some();
-        if let Some(first) = first.filter(|_| self.log.is_some()) {
-            self.report.not_read = first.header.first;
-        }
-        for (i, segment) in segments.iter().enumerate() {
-            self.segment(stem, segment, segments.get(i + 1))?;
-        }
-        if let Some(first) = first
-            && let Err(what) = self.accounted(first)
-        {
-            self.problem(&first.path, 0, what);
-            self.report.first_affected = Some(0);
-        }
-        Ok(())
     }
 
     /// What can be said only when all of the journal of evidence was read.
@@ -332,254 +274,5 @@ impl Check<'_> {
             }
         }
         self.held(folder);
-    }
-
-    fn segment(&mut self, stem: &str, segment: &Segment, next: Option<&Segment>) -> Result<(), StoreError> {
-        self.report.segments += 1;
-        let bytes = match segment.bytes() {
-            Ok(bytes) => bytes,
-            // Of this disk nothing can be said then; of an archive, that this segment is not there as it was.
-            Err(error @ StoreError::Damaged(_)) => {
-                self.problem(&segment.path, 0, error.to_string());
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        };
-        let start = segment.start();
-        let mut at = Standing { frame: 0, sequence: start.sequence, chain: Some(start.chain) };
-        let mut offset = usize::try_from(start.place.offset).unwrap_or(usize::MAX);
-        let goes_on_at = |at: &Standing| {
-            next.is_some_and(|n| match at.chain {
-                Some(chain) => n.header.first == at.sequence && n.header.chain == chain,
-                None => at.sequence >= n.header.first,
-            })
-        };
-        while !goes_on_at(&at) {
-            let rest = bytes.get(offset..).unwrap_or_default();
-            if let Parsed::Frame(frame) = parse(rest)
-                && frame.number == at.frame
-                && frame.sequence == at.sequence
-            {
-                at.chain = at.chain.map(|c| next_chain(c, frame.bytes));
-                let end = (offset + frame.bytes.len()) as u64;
-                self.end = Some(Place { segment: segment.id, offset: end });
-                self.chain = at.chain;
-                self.step(stem, segment, offset as u64, &frame, &mut at);
-                offset += frame.bytes.len();
-                continue;
-            }
-            match find_frame(rest, at.frame) {
-                Some((skip, frame)) if next.is_some() || frame.batch > at.frame => {
-                    self.problem(
-                        &segment.path,
-                        offset as u64,
-                        "frames that were acknowledged cannot be read",
-                    );
-                    at = Standing { frame: frame.number, sequence: frame.sequence, chain: None };
-                    offset += skip;
-                }
-                _ if next.is_some() => {
-                    self.problem(
-                        &segment.path,
-                        offset as u64,
-                        "the next segment does not go on from what is here",
-                    );
-                    break;
-                }
-                _ => {
-                    self.note_tail(segment, offset, rest);
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn note_tail(&mut self, segment: &Segment, offset: usize, rest: &[u8]) {
-        if rest.iter().any(|b| *b != 0) {
-            let what = "a torn end, never acknowledged".to_owned();
-            self.report.torn.push(Problem { path: segment.path.clone(), offset: offset as u64, what });
-        }
-    }
-
-    fn step(&mut self, stem: &str, segment: &Segment, offset: u64, frame: &Frame<'_>, at: &mut Standing) {
-        at.frame += 1;
-        at.sequence += u64::from(frame.kind.counts());
-        match frame.kind {
-            FrameType::Record => self.report.records += 1,
-            FrameType::Decision => {
-                self.report.decisions += 1;
-                if stem == crate::decisions::STEM {
-                    let number = usize::try_from(at.sequence).unwrap_or(usize::MAX);
-                    self.decisions.resize(number.max(self.decisions.len()), None);
-                    self.decisions.last_mut().iter_mut().for_each(|last| **last = at.chain);
-                }
-            }
-            FrameType::Artifact => self.report.artifacts += 1,
-            FrameType::Proof => self.report.proofs += 1,
-            FrameType::Body => {}
-        }
-        let fits = match frame.kind {
-            FrameType::Record | FrameType::Artifact | FrameType::Proof => stem == STEM,
-            FrameType::Decision => stem != STEM,
-            FrameType::Body => false,
-        };
-        if !fits {
-            return self.problem(&segment.path, offset, "a frame that does not belong into this journal");
-        }
-        let Some(keys) = self.keys else { return };
-        let Some(key) = keys.by_id(frame.key_id) else {
-            return self.problem(&segment.path, offset, format!("the key {} is missing", frame.key_id));
-        };
-        let Some(content) = cipher::open(frame, &segment.header.salt, &key) else {
-            return self.problem(&segment.path, offset, "the frame cannot be decrypted with its key");
-        };
-        let Some(content) = decoded(frame.kind, segment.header.version, content) else {
-            return self.problem(&segment.path, offset, "the frame's content has an unknown encoding");
-        };
-        let place = Place { segment: segment.id, offset };
-        if let Err(what) = self.content(keys, frame, content, (segment, place)) {
-            self.problem(&segment.path, offset, what);
-        }
-    }
-
-    fn content(
-        &mut self,
-        keys: &dyn RecordKeys,
-        frame: &Frame<'_>,
-        content: Vec<u8>,
-        (segment, place): (&Segment, Place),
-    ) -> Result<(), String> {
-        let index = self.index.as_ref();
-        match frame.kind {
-            FrameType::Artifact => {
-                let digest = Digest::of(&content);
-                self.known.insert(digest);
-                self.artifact.iter().for_each(|shown| shown(&content));
-                index.map_or(Ok(()), |index| index.artifact(&digest, place))
-            }
-            FrameType::Decision => serde_json::from_slice::<Decision>(&content)
-                .map(drop)
-                .map_err(|e| format!("not a decision: {e}")),
-            FrameType::Proof => {
-                let proof = Proof::decode(&content).map_err(|e| e.to_string())?;
-                let found = index.map_or(Ok(()), |index| index.proof(&proof, place));
-                self.proof(segment, place, proof);
-                found
-            }
-            FrameType::Record | FrameType::Body => {
-                let (record, body) =
-                    decode(frame.sequence, content).ok_or("a record of an unknown format")?;
-                let found = index.map_or(Ok(()), |index| index.record(record.sequence, place));
-                let told = (record.local.at, self.chain);
-                if let Some(log) = &mut self.log
-                    && let Err(error) =
-                        log.record(record.sequence, record.leaf().hash, group_of(&record), told)
-                {
-                    self.failed = Some(error);
-                }
-                self.record(keys, &record, &body, (segment, place))?;
-                found
-            }
-        }
-    }
-
-    fn proof(&mut self, segment: &Segment, place: Place, proof: Proof) {
-        let Some(log) = &mut self.log else { return };
-        match proof {
-            Proof::Batch(batch) => log.batch(&segment.path, place.offset, batch),
-            Proof::Archived(archived) => log.archived.push(archived),
-            Proof::Tombstone(tombstone) => match buried(&tombstone.note, self.log_keys) {
-                Ok(of) => drop(self.buried.insert(of)),
-                Err(what) => self.problem(&segment.path, place.offset, what),
-            },
-            Proof::Decisions(said) => {
-                if let Err(what) = self.decided(&said) {
-                    self.problem(&segment.path, place.offset, what);
-                }
-            }
-            hold @ (Proof::Hold(_) | Proof::Release(_)) => self.holds.push(hold),
-            Proof::Status(_) | Proof::Acknowledged(_) => {}
-        }
-    }
-
-    /// Compares the journal of decisions with what the evidence says of it. Said once: later ones would say the same.
-    fn decided(&mut self, said: &Decisions) -> Result<(), String> {
-        let Ok(known) = self.decided else { return Ok(()) };
-        let there = self.decisions.len() as u64;
-        let last = said.next.checked_sub(1).and_then(|last| usize::try_from(last).ok());
-        let chain = last.and_then(|last| self.decisions.get(last).copied());
-        let what = match chain {
-            None => format!(
-                "the journal of decisions has {there}, and this says that there were {}: decision {there} and later ones are missing",
-                said.next
-            ),
-            Some(chain) if chain == Some(said.chain) => {
-                self.decided = Ok(known.max(said.next));
-                return Ok(());
-            }
-            // What could not be read is told already.
-            Some(None) => return Ok(()),
-            Some(_) => format!(
-                "the journal of decisions is another than this says: among the decisions {} to {} one was changed, removed or added",
-                known.min(said.next - 1),
-                said.next - 1
-            ),
-        };
-        self.decided = Err(());
-        Err(what)
-    }
-
-    fn record(
-        &mut self,
-        keys: &dyn RecordKeys,
-        record: &StoredRecord,
-        body: &BodyRef,
-        (segment, place): (&Segment, Place),
-    ) -> Result<(), String> {
-        let missing = record.statuses.iter().find(|s| !self.known.contains(s) && !self.known_before(s));
-        if let Some(status) = missing {
-            return Err(format!("record {}: the status {status} is not in the journal", record.sequence));
-        }
-        // What lies in the archive is read when one is given; its digest was compared before it was removed here.
-        if self.archive.is_none()
-            && let Some(away) = bodies::lies_away(&self.bodies, body)
-        {
-            self.report.bodies_away += 1;
-            self.away.entry(away).or_insert_with(|| (record.sequence, segment.path.clone(), place.offset));
-            return Ok(());
-        }
-        let bytes = bodies::read(&self.bodies, keys, &self.shelf, record.sequence, body);
-        let bytes = bytes.map_err(|e| format!("record {}: its body: {e}", record.sequence))?;
-        self.report.bodies += u64::from(bytes.is_some());
-        if let (None, BodyRef::At { class, month, .. }) = (&bytes, body) {
-            let first = (record.sequence, segment.path.clone(), place.offset);
-            self.gone.entry((class.clone(), month.0)).or_insert(first);
-            self.gone_of.push((record.local.request, record.sequence));
-        }
-        let Some(kind) = record.kind.message_kind() else {
-            return Ok(());
-        };
-        let header = Header::parse(&record.header).map_err(|e| format!("record {}: {e}", record.sequence))?;
-        // Of a body that has expired the record still says what it was.
-        let bytes = bytes.map(|bytes| Digest::of(&bytes));
-        let Some(body) = bytes.or(record.body_digest) else {
-            // Who never kept the body kept the manifest.
-            let kept =
-                self.known.contains(&record.manifest_digest) || self.known_before(&record.manifest_digest);
-            return if kept {
-                Ok(())
-            } else {
-                Err(format!("record {}: neither its body nor its manifest is here", record.sequence))
-            };
-        };
-        let manifest = manifest::write(kind, header.id, Digest::of(&record.header), body);
-        if Digest::of(&manifest) == record.manifest_digest
-            && record.body_digest.is_none_or(|said| said == body)
-        {
-            Ok(())
-        } else {
-            Err(format!("record {}: header and body do not give its manifest digest", record.sequence))
-        }
     }
 }

@@ -151,7 +151,10 @@ fn outside(config: &NodeConfig, told: &HeadsDocument, keys: &[NoteKey]) -> Resul
     };
     let logs = || told.witnesses.iter().flat_map(|w| w.logs.iter().map(move |log| (&w.witness, log)));
     if logs().next().is_none() {
-        problem("no witness told a head: nothing was compared with what others hold; gather the heads again".to_owned());
+        problem(
+            "no witness told a head: nothing was compared with what others hold; gather the heads again"
+                .to_owned(),
+        );
     }
     for (witness, log) in logs() {
         let Some(key) = keys.iter().find(|key| key.name() == log.log) else {

@@ -17,7 +17,8 @@ pub async fn witnessed(
 ) -> Result<HeadsDocument, WitnessRefusal> {
     let views = WitnessClient::new(anchor).witnessed(&node).await?;
     let read = views.iter().map(|view| serde_json::from_slice(view));
-    let logs = read.collect::<Result<_, _>>().map_err(|error| WitnessRefusal::Malformed(error.to_string()))?;
+    let logs =
+        read.collect::<Result<_, _>>().map_err(|error| WitnessRefusal::Malformed(error.to_string()))?;
     let registry = WitnessHeads { witness: "registry".to_owned(), logs, failed: None };
     Ok(HeadsDocument { v: 1, node, made: now, witnesses: vec![registry] })
 }

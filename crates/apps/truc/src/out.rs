@@ -65,7 +65,9 @@ mod tests {
     #[test]
     fn json_says_the_same_and_steers_nothing() {
         let text = "Xác minh\u{202e}\u{9b}\u{2028}\n\u{e0041}\"\u{7f}";
-        for written in [serde_json::to_string(&[text]).unwrap(), serde_json::to_string_pretty(&[text]).unwrap()] {
+        for written in
+            [serde_json::to_string(&[text]).unwrap(), serde_json::to_string_pretty(&[text]).unwrap()]
+        {
             let safe = escaped(&written);
             assert!(!safe.chars().any(|c| c != '\n' && is_unseen(c)), "{safe:?}");
             assert_eq!(serde_json::from_str::<[String; 1]>(&safe).unwrap(), [text]);

@@ -18,6 +18,9 @@ pub struct Timestamp(i64);
 #[error("a time is written in UTC with milliseconds, like 2026-11-21T03:04:05.678Z")]
 pub struct InvalidTimestamp;
 
+/// Asia/Ho_Chi_Minh is seven hours ahead of UTC the whole year, since 1975.
+const VIETNAM: Duration = Duration::from_secs(7 * 3600);
+
 /// Year 9999, the last that RFC 3339 can write.
 const LAST_MILLIS: i64 = 253_402_300_799_999;
 
@@ -53,6 +56,12 @@ impl Timestamp {
     fn date_time(self) -> OffsetDateTime {
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
             .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    }
+    /// Date and time of day in Việt Nam, for people: `22/11/2026 16:02:03`.
+    pub fn in_vietnam(self) -> String {
+        let t = self.plus(VIETNAM).date_time();
+        let (day, month) = (t.day(), u8::from(t.month()));
+        format!("{day:02}/{month:02}/{:04} {:02}:{:02}:{:02}", t.year(), t.hour(), t.minute(), t.second())
     }
     /// Year and month, e.g. `202611`, as body segments are named.
     pub fn year_month(self) -> String {
@@ -159,6 +168,7 @@ mod tests {
         let t: Timestamp = "2026-11-21T03:04:05.678Z".parse().unwrap();
         assert_eq!(t.to_string(), "2026-11-21T03:04:05.678Z");
         assert_eq!(t.year_month(), "202611");
+        assert_eq!(t.in_vietnam(), "21/11/2026 10:04:05");
         for bad in [
             "2026-11-21T03:04:05Z",
             "2026-11-21T03:04:05.678+00:00",

@@ -52,10 +52,7 @@ mod tests {
     #[test]
     fn what_steers_a_terminal_or_a_reader_is_shown() {
         let evil = "\u{1b}[2J\u{1b}[H\n[ĐẠT / OK]\r\u{9b}\u{7f}\u{85}";
-        assert_eq!(
-            visible(evil),
-            "\\u{1b}[2J\\u{1b}[H\\u{a}[ĐẠT / OK]\\u{d}\\u{9b}\\u{7f}\\u{85}"
-        );
+        assert_eq!(visible(evil), "\\u{1b}[2J\\u{1b}[H\\u{a}[ĐẠT / OK]\\u{d}\\u{9b}\\u{7f}\\u{85}");
         for c in "\u{ad}\u{61c}\u{200b}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}\u{feff}\u{fff9}\u{e0041}".chars() {
             assert!(is_unseen(c), "{c:?}");
             assert_eq!(visible(&format!("a{c}b")), format!("a\\u{{{:x}}}b", c as u32));

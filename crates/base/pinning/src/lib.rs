@@ -81,8 +81,17 @@ mod tests {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let otherwise = |shown| Error::General(format!("another: {shown}"));
         let pinned = Pinned::new(pins.iter().copied(), otherwise, provider);
-        let (certificate, name) = (CertificateDer::from(shown.to_vec()), "anybody.invalid".try_into().unwrap());
-        pinned.verify_server_cert(&certificate, &[], &name, &[], UnixTime::since_unix_epoch(std::time::Duration::ZERO)).map(drop)
+        let (certificate, name) =
+            (CertificateDer::from(shown.to_vec()), "anybody.invalid".try_into().unwrap());
+        pinned
+            .verify_server_cert(
+                &certificate,
+                &[],
+                &name,
+                &[],
+                UnixTime::since_unix_epoch(std::time::Duration::ZERO),
+            )
+            .map(drop)
     }
 
     #[test]

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use truc_model::Fingerprint;
+use truc_model::{Fingerprint, Timestamp};
+
+use crate::ocsp;
+use crate::statuses::StatusPolicy;
 
 /// The statuses of this node's own certificates, fetched ahead by their owner and carried with every message.
 #[derive(Default)]
@@ -14,8 +17,22 @@ pub struct OwnStatuses {
 
 #[derive(Default)]
 struct Newest {
-    seals: HashMap<Fingerprint, Bytes>,
-    auth: Option<Bytes>,
+    seals: HashMap<Fingerprint, Fetched>,
+    auth: Option<Fetched>,
+}
+
+#[derive(Clone)]
+struct Fetched {
+    response: Bytes,
+    /// When the responder made it; none when that cannot be read, which is for the receiver to find.
+    made: Option<Timestamp>,
+}
+
+impl Fetched {
+    fn new(response: Bytes) -> Self {
+        let made = ocsp::read(&response).ok().map(|read| read.produced_at());
+        Self { response, made }
+    }
 }
 
 impl OwnStatuses {
@@ -25,18 +42,22 @@ impl OwnStatuses {
 
     /// Puts a freshly fetched response for a sign certificate in place.
     pub fn renew_seal(&self, certificate: Fingerprint, response: Bytes) {
-        self.newest().seals.insert(certificate, response);
+        self.newest().seals.insert(certificate, Fetched::new(response));
     }
 
     /// Puts a freshly fetched response for the node's auth certificate in place.
     pub fn renew_auth(&self, response: Bytes) {
-        self.newest().auth = Some(response);
+        self.newest().auth = Some(Fetched::new(response));
     }
 
-    /// The responses to carry with a message under the seal `certificate`: its own, then the node's; one that was never
-    /// fetched is left out.
-    pub fn carried(&self, certificate: &Fingerprint) -> Vec<Bytes> {
+    /// The responses to carry with a message that is sealed `now` under the seal `certificate`: its own, then the node's; one that was
+    /// never fetched is left out. So is one that is past every grace, as after a sleep of the machine: it would stand in the
+    /// evidence for ever, and show nothing. The receiver asks for itself then.
+    pub fn carried(&self, certificate: &Fingerprint, now: Timestamp) -> Vec<Bytes> {
+        let grace = StatusPolicy::default().grace;
         let newest = self.newest();
-        newest.seals.get(certificate).cloned().into_iter().chain(newest.auth.clone()).collect()
+        let all = newest.seals.get(certificate).into_iter().chain(&newest.auth);
+        let counts = |fetched: &&Fetched| fetched.made.is_none_or(|made| now <= made.plus(grace));
+        all.filter(counts).map(|fetched| fetched.response.clone()).collect()
     }
 }

@@ -169,7 +169,7 @@ pub(crate) async fn seal(
     };
     let pen = pen(ground, asked).map_err(unknown)?;
     let message = sign(&pen, opening, body).await?;
-    Ok(Made::whole(message, pen.statuses(), Ending::OK))
+    Ok(Made::whole(message, pen.statuses(ground.clock.now()), Ending::OK))
 }
 
 /// Passes an answer on while it comes, and signs it when it is whole. One that does not become whole ends in a refusal.
@@ -188,7 +188,7 @@ pub(crate) async fn pass_on(
         Err(fault) => return refuse(ground, asked, &fault, directory).await,
     };
     let pen = pen(ground, asked).map_err(unknown)?;
-    let statuses = pen.statuses();
+    let statuses = pen.statuses(ground.clock.now());
     let lost = |why: String| {
         let detail = format!("the service answered, and its answer could not be handed over whole: {why}");
         Fault::provider(FaultCode::OutcomeUnknown, detail)
@@ -271,7 +271,7 @@ async fn seal_refusal(
         .map_err(|error| Fault::provider(FaultCode::Internal, error.to_string()))?;
     let pen = pen(ground, asked)?;
     let signed = pen.sign(sealed).await?;
-    Ok(Made::whole(signed, pen.statuses(), Ending::of(fault.code)))
+    Ok(Made::whole(signed, pen.statuses(ground.clock.now()), Ending::of(fault.code)))
 }
 
 /// The fields that every answer has.

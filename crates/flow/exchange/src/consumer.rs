@@ -165,7 +165,7 @@ impl Consumer {
     async fn seal(&self, begun: Begun, body: Body) -> Result<Exchange, Fault> {
         let pen = self.pen(&begun.opening)?;
         let request = sign(&pen, begun.opening.clone(), body).await?;
-        let statuses = pen.statuses();
+        let statuses = pen.statuses(self.ground.clock.now());
         Ok(begun.signed(request, statuses, false))
     }
 
@@ -173,7 +173,7 @@ impl Consumer {
     /// takes to flow; the time for everything else begins anew, with what the service may need to take the body.
     async fn stream(&self, mut begun: Begun, pieces: BodyStream) -> Result<Exchange, Fault> {
         let pen = self.pen(&begun.opening)?;
-        let statuses = pen.statuses();
+        let statuses = pen.statuses(self.ground.clock.now());
         let beginning = Beginning::of(&begun.opening, statuses.clone());
         let fault = match begun.conversation.begin(beginning, pieces).await {
             Ok(Some(body)) => {

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use truc_keys::{KeyLabel, SignatureAlgorithm, Signer};
 use truc_message::{Sealed, Signature, Signed};
-use truc_model::{Fault, FaultCode, Fingerprint, MemberId, Side};
+use truc_model::{Fault, FaultCode, Fingerprint, MemberId, Side, Timestamp};
 use truc_trust::{Certificate, OwnStatuses, cms};
 
 /// The seal of one hosted member.
@@ -65,8 +65,8 @@ impl Sealing {
     }
 
     /// The OCSP responses to carry with a message that `member` seals now: its sign certificate's, then the node's.
-    pub fn statuses(&self, member: &MemberId) -> Vec<Bytes> {
-        self.pen(member, Side::ClientProxy).map(|pen| pen.statuses()).unwrap_or_default()
+    pub fn statuses(&self, member: &MemberId, now: Timestamp) -> Vec<Bytes> {
+        self.pen(member, Side::ClientProxy).map(|pen| pen.statuses(now)).unwrap_or_default()
     }
 
     /// Signs one message for `member`.
@@ -90,9 +90,9 @@ pub struct Pen<'a> {
 }
 
 impl Pen<'_> {
-    /// The OCSP responses to carry with what it signs: its certificate's, then the node's.
-    pub fn statuses(&self) -> Vec<Bytes> {
-        self.sealing.statuses.carried(&self.seal.certificate.fingerprint())
+    /// The OCSP responses to carry with what it signs `now`: its certificate's, then the node's.
+    pub fn statuses(&self, now: Timestamp) -> Vec<Bytes> {
+        self.sealing.statuses.carried(&self.seal.certificate.fingerprint(), now)
     }
 
     /// Signs one message.

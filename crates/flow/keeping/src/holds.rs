@@ -132,8 +132,8 @@ impl Keeper {
     pub(crate) async fn held_has_copies(&self, of: &ClassMonth, marks: &[Proof]) -> Result<(), KeepingError> {
         let copies = self.segments.held().await?;
         for sequence in self.held_records(marks).await? {
-            let lost = !copies.contains(&sequence)
-                && self.segments.body_place(sequence).await?.as_ref() == Some(of);
+            let lost =
+                !copies.contains(&sequence) && self.segments.body_place(sequence).await?.as_ref() == Some(of);
             if lost {
                 return Err(KeepingError::HeldLost(of.folder(), sequence));
             }

@@ -143,7 +143,7 @@ impl PeerLink for DirectLink {
             cancels: false,
         };
         let (me, peer) = (self.me.clone(), seat.peer.clone());
-        let statuses = seat.statuses.carried(&seat.peer.fingerprint());
+        let statuses = seat.statuses.carried(&seat.peer.fingerprint(), self.clock.now());
         let clock = Arc::clone(&seat.clock);
         let there = end(Way::Back, me.clone(), peer.clone(), vec![], back, heard_there, clock);
         let here = end(Way::Out, peer, me, statuses, out, heard_here, Arc::clone(&self.clock));

@@ -254,7 +254,7 @@ impl TestNode {
             body: message.sealed.body().clone(),
             secrets: message.sealed.secrets().to_vec(),
             signature: message.signature.clone(),
-            statuses: self.ground.sealing.statuses(member),
+            statuses: self.ground.sealing.statuses(member, self.ground.clock.now()),
         }
     }
 

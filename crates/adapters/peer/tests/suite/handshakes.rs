@@ -77,7 +77,10 @@ async fn the_nodes_status_is_stapled() {
     let bus = bus().await;
     let (consumer, provider) = (bus.node(CONSUMER), bus.node(PROVIDER));
     let conversation = consumer.open(provider).await;
-    assert_eq!(conversation.handshake_statuses(), provider.own.carried(&provider.auth.fingerprint()));
+    assert_eq!(
+        conversation.handshake_statuses(),
+        provider.own.carried(&provider.auth.fingerprint(), bus.clock.now())
+    );
     assert_eq!(conversation.handshake_statuses().len(), 1);
     drop(conversation);
     bus.close().await;

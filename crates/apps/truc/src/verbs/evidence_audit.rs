@@ -114,7 +114,11 @@ impl Audit {
         if let Some(missing) = &last.missing {
             out::line(format!(
                 "MISSING        exchange {}, record {} here: leaf {} of the peer's log is not {} ({})",
-                missing.exchange, missing.record, missing.index, missing.hash, visible(&missing.why)
+                missing.exchange,
+                missing.record,
+                missing.index,
+                missing.hash,
+                visible(&missing.why)
             ))?;
             out::line(format!(
                 "               the peer has denied what it acknowledged; its own signature is in `truc evidence export {}`",

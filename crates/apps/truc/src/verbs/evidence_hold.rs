@@ -76,7 +76,11 @@ impl Hold {
                 if json {
                     out::json(&taken)?;
                 } else {
-                    out::line(format!("{}\t{} exchanges", visible(&taken.hold.case), taken.hold.requests.len()))?;
+                    out::line(format!(
+                        "{}\t{} exchanges",
+                        visible(&taken.hold.case),
+                        taken.hold.requests.len()
+                    ))?;
                 }
             }
             Self::Release { case, reason, target } => {

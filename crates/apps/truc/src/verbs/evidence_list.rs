@@ -153,7 +153,8 @@ impl List {
                 out::json(&entry)?;
             } else {
                 let EvidenceEntry { id, time, client, service, .. } = &entry;
-                let fault = entry.fault.as_ref().map_or_else(String::new, |code| format!(" {}", visible(code)));
+                let fault =
+                    entry.fault.as_ref().map_or_else(String::new, |code| format!(" {}", visible(code)));
                 out::line(format!("{time}\t{id}\t{client}\t{service}\t{}{fault}", entry.outcome.as_str()))?;
             }
         }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -15,9 +14,6 @@ use super::evidence::{Source, patiently};
 use super::evidence_list::{gather, given};
 use super::target::Target;
 use crate::out;
-
-/// Indochina time is seven hours ahead of UTC, all year.
-const ICT: Duration = Duration::from_secs(7 * 3600);
 
 /// Who asked for a person's data: a report that the person can read
 #[derive(Args)]
@@ -175,11 +171,10 @@ impl Subject {
     }
 }
 
-/// `dd/MM/yyyy HH:mm` in Indochina time.
+/// To the minute, in the time of Việt Nam.
 fn ict(at: Timestamp) -> String {
-    let text = at.plus(ICT).to_string();
-    let part = |range| text.get(range).unwrap_or_default();
-    format!("{}/{}/{} {}", part(8..10), part(5..7), part(0..4), part(11..16))
+    let text = at.in_vietnam();
+    text.rsplit_once(':').map_or_else(|| text.clone(), |(minute, _)| minute.to_owned())
 }
 
 const fn ended(outcome: Outcome) -> (&'static str, &'static str) {
@@ -299,7 +294,10 @@ mod tests {
             member_name: Some("UBND thành phố Hà Nội / Hanoi People's Committee".into()),
             client: "VN/GOV/H26/mot-cua-so-1".parse().unwrap(),
             service: "VN/GOV/G01/csdl-dancu/tra-cuu".parse().unwrap(),
-            said: Said { purpose: Some("Xác minh\u{202e}\n2. 22/11/2026 01:00\u{2028}".into()), ..Said::default() },
+            said: Said {
+                purpose: Some("Xác minh\u{202e}\n2. 22/11/2026 01:00\u{2028}".into()),
+                ..Said::default()
+            },
             outcome: Outcome::Refused,
             fault: Some("NO_RIGHT".into()),
             evidence: "0199aaaa-bbbb-7ccc-8ddd-000000000001".parse().unwrap(),

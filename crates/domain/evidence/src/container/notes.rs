@@ -233,7 +233,8 @@ mod tests {
         let at: Timestamp = "2026-11-21T03:04:05.678Z".parse().unwrap();
         let hash = || Some(KeyedHash { key_id: "k".repeat(255), hash: Digest([255; 32]) });
         let list = || ListNote { digest: Digest([255; 32]), this_update: at, next_update: at };
-        let longest = truc_model::FaultCode::ALL.iter().map(|code| code.as_str()).max_by_key(|name| name.len());
+        let longest =
+            truc_model::FaultCode::ALL.iter().map(|code| code.as_str()).max_by_key(|name| name.len());
         let local = LocalPart {
             v: 1,
             at,

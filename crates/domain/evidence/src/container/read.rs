@@ -355,7 +355,7 @@ fn walk(bytes: &[u8]) -> Result<Vec<Entry>, ContainerError> {
         && cut.u16()? == 0
         && cut.0.is_empty();
     if !whole {
-        return Err(ContainerError::Zip("something comes after its entries"));
+        return Err(ContainerError::Zip("it is not a ZIP, or something comes after its entries"));
     }
     if locals.first().is_none_or(|(_, s, name)| *name != names::MIMETYPE.as_bytes() || s.method != STORED) {
         return Err(ContainerError::Zip("its first entry is not a stored mimetype"));

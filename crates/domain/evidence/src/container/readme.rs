@@ -76,7 +76,7 @@ pub(super) fn text(notes: &Notes, files: &Files) -> Result<String, String> {
         if first {
             bare_1(&mut out, &message);
         } else {
-            bare(&mut out, &message, files)?;
+            bare(&mut out, &message, files, timed)?;
         }
     }
     if timed {
@@ -119,7 +119,8 @@ fn bare_1(out: &mut String, message: &MessageNote) {
 }
 
 /// Says how a body that is not here can be compared by whoever has it.
-fn bare(out: &mut String, message: &MessageNote, files: &Files) -> Result<(), String> {
+fn bare(out: &mut String, message: &MessageNote, files: &Files, timed: bool) -> Result<(), String> {
+    let tool = if timed { "openssl dgst -sha256 -r" } else { "sha256sum" };
     let names = message.names();
     let digest = stated_body(message, &names, files)?;
     put(
@@ -127,7 +128,7 @@ fn bare(out: &mut String, message: &MessageNote, files: &Files) -> Result<(), St
         format_args!(
             "\n# {}: nội dung không có trong hồ sơ; bản kê đã ký chỉ nêu giá trị băm. Nút không bao giờ giữ nội dung trên 10 MiB.\n\
              # This body is not in the container; the signed manifest names its digest. Nodes never keep bodies over 10 MiB.\n\
-             # Bên nào còn nội dung thì so / A party that still has the body compares: sha256sum TỆP/FILE phải in ra / must print\n\
+             # Bên nào còn nội dung thì so / A party that still has the body compares: {tool} TỆP/FILE phải in ra / must print\n\
              #   {digest}\n",
             names.body
         ),

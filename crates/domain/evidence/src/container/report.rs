@@ -231,12 +231,17 @@ impl Summary {
     }
 }
 
+/// As the files have it, and as a reader in Việt Nam expects it.
+fn both_times(at: Timestamp) -> String {
+    format!("{at} (giờ Việt Nam / in Việt Nam: {})", at.in_vietnam())
+}
+
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let none = || "—".to_owned();
         let text = |value: &Option<String>| value.clone().unwrap_or_else(none);
         let status = self.status.map_or_else(none, |s| s.to_string());
-        let answered = self.answered.map_or_else(none, |a| a.to_string());
+        let answered = self.answered.map_or_else(none, both_times);
         let fault = self.fault.as_ref().map_or_else(String::new, |code| format!(" ({code})"));
         let lines = [
             ("Mã yêu cầu / request", self.id.to_string()),
@@ -247,7 +252,7 @@ impl fmt::Display for Summary {
             ("Cơ quan / agency", text(&self.agency)),
             ("Mục đích / purpose", text(&self.purpose)),
             ("Căn cứ / legal basis", text(&self.legal_basis)),
-            ("Gửi lúc / sent", self.sent.to_string()),
+            ("Gửi lúc / sent", both_times(self.sent)),
             ("Trả lời lúc / answered", answered),
             ("Trạng thái / status", status),
             ("Kết quả / outcome", format!("{}{fault}", self.ending())),
@@ -271,11 +276,15 @@ impl fmt::Display for Check {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (vi, en) = match self.verdict {
-            Verdict::Holds => ("HỒ SƠ HỢP LỆ", "THE EVIDENCE HOLDS"),
-            Verdict::Incomplete => ("HỒ SƠ CHƯA ĐẦY ĐỦ", "THE EVIDENCE IS INCOMPLETE"),
-            Verdict::Fails => ("HỒ SƠ KHÔNG HỢP LỆ", "THE EVIDENCE DOES NOT HOLD"),
+            Verdict::Holds => ("HỒ SƠ BẰNG CHỨNG HỢP LỆ", "THE EVIDENCE HOLDS"),
+            Verdict::Incomplete => ("HỒ SƠ BẰNG CHỨNG CHƯA ĐẦY ĐỦ", "THE EVIDENCE IS INCOMPLETE"),
+            Verdict::Fails => ("HỒ SƠ BẰNG CHỨNG KHÔNG HỢP LỆ", "THE EVIDENCE DOES NOT HOLD"),
         };
         writeln!(f, "{vi} / {en}")?;
+        let open = self.not_shown().count();
+        if open > 0 {
+            writeln!(f, "số điều hồ sơ này chưa chứng minh / things that it does not show: {open}")?;
+        }
         for check in self.not_shown().filter(|c| c.name == CheckName::Body) {
             let message = visible(check.message.as_deref().unwrap_or_default());
             writeln!(f, "nội dung của {message} không có trong hồ sơ, chưa được so với bản kê đã ký")?;

@@ -205,7 +205,7 @@ impl Timed<'_> {
         }
         if keys.is_empty() {
             let why = format!(
-                "the part of {}, which would list the log key of {node}, is not in this container",
+                "the part of {}, which would list the log key of {node}, is not in this container, or does not lead back to the anchor",
                 node.owner()
             );
             return Err((name, State::NotShown, why));

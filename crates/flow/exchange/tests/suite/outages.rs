@@ -58,6 +58,20 @@ async fn without_the_registry_the_bus_goes_on_for_72_hours() {
     assert!(noted(&bus).await.iter().all(|note| !note.directory_degraded), "a new head, and it works again");
 }
 
+/// A machine that slept for a day has old statuses until it fetches new ones. Carried, they would stand in the evidence for ever and show
+/// nothing: the other side asks for itself.
+#[tokio::test]
+async fn a_status_past_every_grace_is_not_carried() {
+    let bus = bus().await;
+    let carried = async |bus: &Bus| request(bus, |_| {}).await.statuses.len();
+    assert_eq!(carried(&bus).await, 2);
+    bus.advance(11 * HOUR);
+    assert_eq!(carried(&bus).await, 2);
+    bus.advance(2 * HOUR);
+    assert_eq!(carried(&bus).await, 0);
+    assert_eq!(call(&bus).await.unwrap().status, 200);
+}
+
 /// One side's registry is away for longer than the other's: the caller hears whose.
 #[tokio::test]
 async fn an_expired_directory_on_the_other_side_is_told_to_the_caller() {

@@ -35,7 +35,7 @@ async fn a_seal_and_its_status_change_together() {
     sealing.replace(seals(&new), &HashMap::from([new_status.clone()]));
     let renewed = sealing.pen(&member, Side::ClientProxy).unwrap();
     for (pen, seal, status) in [(begun, &old, old_status), (renewed, &new, new_status)] {
-        assert_eq!(pen.statuses(), [status.1]);
+        assert_eq!(pen.statuses(bus.clock.now()), [status.1]);
         let header = bus.node(CONSUMER).header(&draft(CLIENT, SERVICE), &bus.node(PROVIDER).id);
         let signed = pen.sign(Sealed::seal(header, Body::empty(), vec![]).unwrap()).await.unwrap();
         let signature = cms::read(signed.signature.cms()).unwrap();
