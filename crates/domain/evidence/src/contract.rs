@@ -158,6 +158,7 @@ impl Sample {
             statuses: vec![status.digest],
             local: self.local(direction, sent)?,
             body: Some(Bytes::copy_from_slice(body)),
+            body_digest: None,
             class: crate::BodyClass::default(),
             artifacts: vec![status],
         })
@@ -220,6 +221,7 @@ impl Sample {
             statuses: Vec::new(),
             local,
             body: None,
+            body_digest: None,
             class: crate::BodyClass::default(),
             artifacts: Vec::new(),
         })

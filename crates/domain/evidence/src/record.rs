@@ -209,6 +209,8 @@ pub struct NewRecord {
     pub local: LocalPart,
     /// The body; `None` stores none (digest-only).
     pub body: Option<Bytes>,
+    /// SHA-256 of a body that is not stored: the manifest is still written from it. A stored body's is taken from the body.
+    pub body_digest: Option<Digest>,
     /// Which retention class its body is of.
     pub class: BodyClass,
     /// What the record refers to; already stored ones are skipped.
@@ -238,7 +240,7 @@ pub struct StoredRecord {
     pub local_bytes: Bytes,
     /// True when the body was stored and can be asked for.
     pub has_body: bool,
-    /// SHA-256 of a body that was stored apart from the record: when it has expired, the manifest is still written from it.
+    /// SHA-256 of a body that was stored apart from the record, or never: when it is gone, the manifest is still written from it.
     pub body_digest: Option<Digest>,
 }
 

@@ -291,6 +291,7 @@ impl Recorder {
             statuses: Vec::new(),
             local,
             body: None,
+            body_digest: None,
             class: BodyClass::default(),
             artifacts: Vec::new(),
         };
@@ -381,13 +382,10 @@ impl Recorder {
                 .bytes()
                 .filter(|body| is_kept(header.kind, body, said.bodies))
                 .cloned(),
+            body_digest: Some(message.sealed.body().digest()),
             class: said.retention.clone(),
             artifacts: proof.artifacts,
         };
-        // Digest-only (protocol P5.1): keeps the manifest, which cannot be written again without the body.
-        if record.body.is_none() {
-            record.artifacts.push(Artifact::new(message.sealed.manifest().clone()));
-        }
         if let Some(state) = trust {
             attach_statuses(&mut record, &state.statuses);
             attach_lists(&mut record, &state.lists);

@@ -362,14 +362,21 @@ impl Consumer {
         })
     }
 
+    /// The node as the directory lists it now: its certificate may have been renewed while the exchange went on.
+    fn as_listed_now(&self, node: &Arc<NodeEntry>) -> Arc<NodeEntry> {
+        let directory = self.ground.directory.current();
+        directory.and_then(|d| d.node(&node.id).cloned()).map_or_else(|| Arc::clone(node), Arc::new)
+    }
+
     /// The connection broke after `recorded` was said: only the provider knows what became of the request (P4.5).
     async fn ask_outcome(&self, exchange: &Exchange) -> Result<Told, Fault> {
         let (id, digest) = (exchange.request.header().id, exchange.request.digest());
         for _ in 0..OUTCOME_TRIES {
-            let step = self.peers.outcome(&exchange.node, id, digest);
+            let node = self.as_listed_now(&exchange.node);
+            let step = self.peers.outcome(&node, id, digest);
             match exchange.deadline.by(FaultCode::OutcomeUnknown, "asking for the outcome", step).await? {
                 // Nobody but the provider's node can say what became of the request.
-                Ok((_, peer)) if !is_node(&exchange.node, &peer) => {
+                Ok((_, peer)) if !is_node(&node, &peer) => {
                     tracing::warn!(%id, "another node answers at the provider's address");
                 }
                 Ok((PastOutcome::Answered(parts, _), peer)) => {

@@ -125,7 +125,7 @@ impl EvidenceStore for MemoryStore {
             local: record.local,
             local_bytes: local_bytes.into(),
             has_body: record.body.is_some(),
-            body_digest: record.body.as_ref().map(|body| Digest::of(body)),
+            body_digest: record.body.as_ref().map(|body| Digest::of(body)).or(record.body_digest),
         };
         kept.records.push((stored, record.body));
         let chain = kept.next_chain(hash);

@@ -214,7 +214,11 @@ impl EvidenceStore for EvidenceJournal {
             }
             _ => EntryBody::None,
         };
-        let apart = if let EntryBody::Bytes(packed) = &body { Some(packed.digest()) } else { None };
+        let apart = match &body {
+            EntryBody::Bytes(packed) => Some(packed.digest()),
+            EntryBody::Empty => None,
+            EntryBody::None => record.body_digest,
+        };
         let payload = encode(&record, apart, &local_bytes)?;
         let signed = record.kind.message_kind().is_some();
         let cms_digest = Digest::of(&record.cms);

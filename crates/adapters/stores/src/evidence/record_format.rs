@@ -18,7 +18,7 @@ use crate::bodies::BodyRef;
 use crate::journal::content;
 use crate::journal::format::Reader;
 
-/// The versions written: without a body that lies apart, and with one, of which the digest stays when it expires.
+/// The versions written: without the digest of a body, and with it, so that it stays when the body is gone or was never kept.
 const VERSION: u8 = 2;
 const WITH_BODY: u8 = 3;
 const UNCOMPRESSED: u8 = 1;
@@ -34,7 +34,7 @@ fn push_long(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Writes all but the body reference. `body` is the digest of a body that lies apart.
+/// Writes all but the body reference. `body` is the digest of a body that lies apart, or is not kept.
 pub(crate) fn encode(
     record: &NewRecord,
     body: Option<Digest>,

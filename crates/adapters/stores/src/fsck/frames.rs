@@ -134,7 +134,7 @@ impl Check<'_> {
         let header = Header::parse(&record.header).map_err(|e| format!("record {}: {e}", record.sequence))?;
         // Of a body that has expired the record still says what it was.
         let bytes = bytes.map(|bytes| Digest::of(&bytes));
-        // Of a body that was never kept the manifest itself is, as an artifact.
+        // Of a body that an older program did not keep, the manifest itself is, as an artifact.
         let Some(body) = bytes.or(record.body_digest) else { return Ok(()) };
         let manifest = manifest::write(kind, header.id, Digest::of(&record.header), body);
         if Digest::of(&manifest) == record.manifest_digest

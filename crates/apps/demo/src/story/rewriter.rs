@@ -110,6 +110,7 @@ async fn rewrite(
             statuses: record.statuses,
             local,
             body,
+            body_digest: record.body_digest,
             class: BodyClass::default(),
             artifacts,
         };

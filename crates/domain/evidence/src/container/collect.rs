@@ -247,7 +247,7 @@ impl Gathering<'_> {
         }
         let manifest = match body.as_ref().map(|body| Digest::of(body)).or(record.body_digest) {
             Some(body) => manifest::write(note.kind, note.id, Digest::of(&record.header), body).into(),
-            // Without the body's digest the manifest cannot be written again: whoever never kept the body kept the manifest.
+            // An older record without body has no digest of it either, and kept the manifest instead.
             None => {
                 self.artifact("the manifest of a message without its body", record.manifest_digest).await?
             }

@@ -506,6 +506,7 @@ impl Plan {
                 fault: None,
             },
             body: message.sealed.body().bytes().cloned(),
+            body_digest: Some(message.sealed.body().digest()),
             class: truc_evidence::BodyClass::default(),
             artifacts: published.artifacts.clone(),
         }
@@ -674,7 +675,7 @@ impl EvidenceStore for MemoryStore {
             local: record.local,
             local_bytes,
             has_body: record.body.is_some(),
-            body_digest: record.body.as_ref().map(|body| Digest::of(body)),
+            body_digest: record.body.as_ref().map(|body| Digest::of(body)).or(record.body_digest),
         };
         inner.records.push((stored, record.body));
         Ok(Receipt {
